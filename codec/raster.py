@@ -1,0 +1,1 @@
+"""Placeholder: see models/generator.py for what is expected of Visibility."""

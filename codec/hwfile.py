@@ -1,0 +1,144 @@
+"""Headwire files (``.hw``): the packets of a call, as they go over the wire, one after the other.
+
+Layout, big endian (``docs/bitstream.md``)::
+
+    header  4 B "HWIR" | u8 version | u32 frame rate numerator | u32 denominator
+    record  u8 channel | u16 length | the message as the channel carried it
+    end     record of channel 0 with u32 number of frames
+
+A file without its end record was cut off: all of its whole records are still read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from codec.errors import BitstreamError, HeadwireError, UsageError
+
+MAGIC = b"HWIR"
+VERSION = 1
+MAX_RECORDS = 10_000_000
+
+_HEADER = struct.Struct(">4sBII")
+_RECORD = struct.Struct(">BH")
+_END = struct.Struct(">I")
+
+
+class Channel(IntEnum):
+    """Which channel of a call carries a message."""
+
+    END = 0
+    PARAMETERS = 1
+    PHOTOS = 2
+    AUDIO = 3
+
+
+@dataclass(frozen=True)
+class Message:
+    """Bytes and the channel that carries them; what an encoder hands to the wire or to a file."""
+
+    channel: Channel
+    data: bytes
+
+
+class HeadwireWriter:
+    """Writes a ``.hw`` file; it appears under its name only when it is whole (``close``)."""
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        """Raises UsageError where the file cannot be made."""
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._frames = 0
+        try:
+            self._file: BinaryIO = self._partial.open("wb")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        self._write(_HEADER.pack(MAGIC, VERSION, rate.numerator, rate.denominator))
+
+    def write(self, message: Message) -> None:
+        """Append a message. Raises HeadwireError when the disk is full."""
+        self._frames += message.channel is Channel.PARAMETERS
+        self._write(_RECORD.pack(message.channel, len(message.data)) + message.data)
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self._write(_RECORD.pack(Channel.END, _END.size) + _END.pack(self._frames))
+        self._file.close()
+        self._partial.replace(self._path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> HeadwireWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            self.abandon()
+            raise HeadwireError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+class HeadwireReader:
+    """Reads a ``.hw`` file record by record.
+
+    rate: frames per second. truncated: known after iteration; the file ends in the middle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError for a file that cannot be opened, BitstreamError for one that is not Headwire's."""
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        self.truncated = False
+        self.header_bytes = _HEADER.size
+        head = self._file.read(_HEADER.size)
+        if len(head) < _HEADER.size or head[:4] != MAGIC:
+            raise BitstreamError(f"{path} is not a Headwire file")
+        _, version, numerator, denominator = _HEADER.unpack(head)
+        if version != VERSION:
+            raise BitstreamError(f"{path} is of version {version}, this program reads version {VERSION}: update it")
+        if not numerator or not denominator or not 0.01 <= numerator / denominator <= 1000:
+            raise BitstreamError(f"{path} has an impossible frame rate {numerator}/{denominator}")
+        self.rate = Fraction(numerator, denominator)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages in order. A record of an unknown channel is skipped; a cut-off end sets ``truncated``."""
+        with self._file:
+            for _ in range(MAX_RECORDS):
+                head = self._file.read(_RECORD.size)
+                if len(head) < _RECORD.size:
+                    self.truncated = True
+                    return
+                channel, size = _RECORD.unpack(head)
+                data = self._file.read(size)
+                if len(data) < size:
+                    self.truncated = True
+                    return
+                self.header_bytes += _RECORD.size
+                if channel == Channel.END:
+                    self.header_bytes += size
+                    return
+                if channel in (Channel.PARAMETERS, Channel.PHOTOS, Channel.AUDIO):
+                    yield Message(Channel(channel), data)

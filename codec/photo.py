@@ -1,0 +1,181 @@
+"""Photos of the face: their coding (AVIF) and their messages on the wire.
+
+Photos have ids; each travels as one start message and checked chunks, over a reliable channel or in a ``.hw`` file.
+Layout, big endian (``docs/bitstream.md``)::
+
+    identity  u8 0x11 | u8 version | u8 K | K x i16 in 1/1024 standard deviation
+    start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 6 B window | 35 x i16 fit
+    chunk     u8 0x13 | u8 photo id | u32 offset | data
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codec.errors import BitstreamError
+from codec.packets import decode_window, encode_window
+from codec.parameters import PARAMETERS, SIZE, Floats, FrameParameters, Picture, ReferenceFrame
+from codec.quantiser import dequantise, quantise
+
+PHOTO_BUDGET = 7500
+"""Bytes that the first photo may take."""
+
+MAX_PHOTO_BYTES = 65536
+MAX_IDENTITY = 128
+CHUNK = 1000
+
+_IDENTITY, _START, _CHUNK = 0x11, 0x12, 0x13
+_START_HEAD = struct.Struct(">BBBI8s6s")
+_CHUNK_HEAD = struct.Struct(">BBI")
+_IDENTITY_STEP = 1 / 1024
+_HASH = 8
+
+
+def encode_photo(picture: Picture, budget: int = PHOTO_BUDGET) -> bytes:
+    """(256, 256, 3) uint8 -> AVIF of at most ``budget`` bytes, the best quality that fits (6 trials)."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    low, high, best = 1, 95, b""
+    while low <= high:
+        quality = (low + high) // 2
+        out = io.BytesIO()
+        image.save(out, "AVIF", quality=quality, speed=6, subsampling="4:2:0", max_threads=1)
+        if out.tell() <= budget or not best:
+            best = out.getvalue()
+        if out.tell() <= budget:
+            low = quality + 1
+        else:
+            high = quality - 1
+    return best
+
+
+def decode_photo(data: bytes) -> Picture:
+    """AVIF bytes -> (256, 256, 3) uint8. Raises BitstreamError for anything else, before pixels are allocated."""
+    from PIL import Image
+
+    if len(data) > MAX_PHOTO_BYTES:
+        raise BitstreamError(f"photo of {len(data)} bytes, at most {MAX_PHOTO_BYTES} are allowed")
+    try:
+        with Image.open(io.BytesIO(data), formats=("AVIF",)) as image:
+            if image.size != (SIZE, SIZE) or getattr(image, "n_frames", 1) != 1:
+                raise BitstreamError(f"photo of {image.size[0]}x{image.size[1]} pixels, expected {SIZE}x{SIZE}")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, RuntimeError, EOFError, MemoryError, struct.error) as error:
+        raise BitstreamError(f"photo cannot be decoded: {error}") from error
+
+
+def encode_identity(identity: Floats, version: int) -> bytes:
+    """(K,) p_id -> identity message."""
+    integers = np.clip(np.rint(np.asarray(identity, np.float64) / _IDENTITY_STEP), -32767, 32767).astype(">i2")
+    return bytes((_IDENTITY, version & 255, len(identity))) + bytes(integers.tobytes())
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to send. coded: AVIF. parameters: the fit of its picture, under the identity of that version."""
+
+    photo_id: int
+    identity_version: int
+    coded: bytes
+    parameters: FrameParameters
+
+    def messages(self) -> list[bytes]:
+        """Start and chunk messages, each at most CHUNK + 6 bytes."""
+        start = (
+            _START_HEAD.pack(
+                _START, self.photo_id, self.identity_version, len(self.coded), _digest(self.coded), self._window()
+            )
+            + quantise(self.parameters.vector()).astype(">i2").tobytes()
+        )
+        chunks = range(0, len(self.coded), CHUNK)
+        return [start] + [_CHUNK_HEAD.pack(_CHUNK, self.photo_id, i) + self.coded[i : i + CHUNK] for i in chunks]
+
+    def _window(self) -> bytes:
+        return encode_window(self.parameters.window)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:_HASH]
+
+
+@dataclass
+class _Arriving:
+    size: int
+    digest: bytes
+    identity_version: int
+    parameters: FrameParameters
+    data: bytearray = field(default_factory=bytearray)
+
+
+class PhotoAssembler:
+    """Photo messages in, reference frames out. Holds at most one photo in flight per id, each capped.
+
+    Every method raises BitstreamError, and nothing else, for bad bytes; the state is then unchanged
+    but for the photo concerned, which is dropped.
+    """
+
+    MAX_IN_FLIGHT = 8
+
+    def __init__(self) -> None:
+        self._identities: dict[int, Floats] = {}
+        self._arriving: dict[int, _Arriving] = {}
+
+    def add(self, message: bytes) -> ReferenceFrame | None:
+        """Take one message; returns the photo that it completes, if it does."""
+        kind = message[0] if message else -1
+        if kind == _IDENTITY:
+            self._add_identity(message)
+            return None
+        if kind == _START:
+            self._add_start(message)
+            return None
+        if kind == _CHUNK:
+            return self._add_chunk(message)
+        raise BitstreamError(f"unknown photo message {kind}")
+
+    def _add_identity(self, message: bytes) -> None:
+        if len(message) < 3 or not 0 < message[2] <= MAX_IDENTITY or len(message) != 3 + 2 * message[2]:
+            raise BitstreamError("identity message has a wrong length")
+        self._identities[message[1]] = (np.frombuffer(message, ">i2", message[2], 3) * _IDENTITY_STEP).astype(
+            np.float32
+        )
+
+    def _add_start(self, message: bytes) -> None:
+        if len(message) != _START_HEAD.size + 2 * PARAMETERS:
+            raise BitstreamError("photo start message has a wrong length")
+        _, photo_id, identity_version, size, digest, window = _START_HEAD.unpack_from(message)
+        if not 0 < size <= MAX_PHOTO_BYTES:
+            raise BitstreamError(f"photo of {size} bytes announced, at most {MAX_PHOTO_BYTES} are allowed")
+        if identity_version not in self._identities:
+            raise BitstreamError(f"photo {photo_id} refers to identity {identity_version}, which never came")
+        if photo_id not in self._arriving and len(self._arriving) >= self.MAX_IN_FLIGHT:
+            raise BitstreamError("too many photos in flight")
+        integers = np.frombuffer(message, ">i2", PARAMETERS, _START_HEAD.size).astype(np.int32)
+        parameters = FrameParameters.from_vector(dequantise(integers), decode_window(window))
+        self._arriving[photo_id] = _Arriving(size, digest, identity_version, parameters)
+
+    def _add_chunk(self, message: bytes) -> ReferenceFrame | None:
+        if len(message) <= _CHUNK_HEAD.size:
+            raise BitstreamError("photo chunk is truncated")
+        _, photo_id, offset = _CHUNK_HEAD.unpack_from(message)
+        arriving = self._arriving.get(photo_id)
+        if arriving is None:
+            raise BitstreamError(f"chunk of photo {photo_id}, which was not announced")
+        data = message[_CHUNK_HEAD.size :]
+        if offset != len(arriving.data) or offset + len(data) > arriving.size:
+            del self._arriving[photo_id]
+            raise BitstreamError(f"chunk of photo {photo_id} at {offset} does not follow")
+        arriving.data += data
+        if len(arriving.data) < arriving.size:
+            return None
+        del self._arriving[photo_id]
+        if _digest(bytes(arriving.data)) != arriving.digest:
+            raise BitstreamError(f"photo {photo_id} does not match its hash")
+        picture = decode_photo(bytes(arriving.data))
+        return ReferenceFrame(photo_id, picture, arriving.parameters, self._identities[arriving.identity_version])

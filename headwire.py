@@ -1,0 +1,291 @@
+"""The command line: one subcommand per job. Each parses its options and calls one function elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from codec.errors import HeadwireError, UsageError
+
+app = typer.Typer(
+    help="A video call in 35 floats a frame.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Rate(StrEnum):
+    lowest = "lowest"
+    low = "low"
+    normal = "normal"
+
+
+class Crop(StrEnum):
+    auto = "auto"
+    none = "none"
+
+
+class Motion(StrEnum):
+    auto = "auto"
+    off = "off"
+
+
+PlayOption = Annotated[Path | None, typer.Option(help="A video file in place of the camera.")]
+SecondsOption = Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")]
+SinkOption = Annotated[str, typer.Option(help="window, FILE.mp4, FILE.mkv, camera, browser[:PORT] or null.")]
+ModelOption = Annotated[str, typer.Option(help="auto, warp, light, full or headgan.")]
+RateOption = Annotated[Rate, typer.Option(help="How little to send.")]
+PhotosOption = Annotated[float, typer.Option(min=0, help="kbps for photos after the first; 0 = one photo.")]
+MotionOption = Annotated[Motion, typer.Option(help="The residual motion field.")]
+LinkOption = Annotated[str | None, typer.Option(help="An emulated bad link: loss=0.25,delay=50,jitter=20,seed=1 ...")]
+StatsOption = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+CropOption = Annotated[Crop, typer.Option(help="auto: a square around the face; none: the picture as it is.")]
+RoomOption = Annotated[str, typer.Option(help="The room's name, the same on both sides.")]
+SignalOption = Annotated[str, typer.Option(help="URL of `headwire serve`, or `paste` to copy by hand.")]
+TokenOption = Annotated[str | None, typer.Option(help="The room's token, where the server asks for one.")]
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more; show tracebacks.")] = False,
+) -> None:
+    import logging
+
+    level = logging.DEBUG if verbose else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
+
+
+@app.command()
+def demo(
+    play: PlayOption = None,
+    clip: Annotated[str, typer.Option(help="Without --play: wolfgang or franck.")] = "wolfgang",
+    seconds: SecondsOption = None,
+    sink: Annotated[str | None, typer.Option(help="Where the viewer's picture goes; default demo/call.mp4.")] = None,
+    model: ModelOption = "auto",
+    rate: RateOption = Rate.normal,
+    photos: PhotosOption = 3.0,
+    motion: MotionOption = Motion.auto,
+    link: LinkOption = None,
+    stats_json: StatsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A call on this machine: sender and receiver as two processes, real WebRTC between them."""
+    from bench.call import DemoSettings, run_demo
+
+    settings = DemoSettings(play, clip, seconds, sink, model, rate.value, photos, motion.value, link)
+    _report(run_demo(settings, quiet=as_json), stats_json, as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 = any free one.")] = 8765,
+    secret_file: Annotated[Path | None, typer.Option(help="Rooms then need a token made with this secret.")] = None,
+) -> None:
+    """Signalling: rooms, tokens, the viewer page."""
+    from transport.signalling_server import serve as serve_rooms
+
+    serve_rooms(host, port, secret_file)
+
+
+@app.command()
+def send(
+    room: RoomOption,
+    signal: SignalOption,
+    token: TokenOption = None,
+    camera: Annotated[str | None, typer.Option(help="Camera by index or name; see `headwire devices`.")] = None,
+    play: PlayOption = None,
+    microphone: Annotated[str | None, typer.Option(help="Microphone by name.")] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="No sound.")] = False,
+    reference: Annotated[str, typer.Option(help="auto (best of the first second) or a picture FILE.")] = "auto",
+    crop: CropOption = Crop.auto,
+    seconds: SecondsOption = None,
+    rate: RateOption = Rate.normal,
+    photos: PhotosOption = 3.0,
+    motion: MotionOption = Motion.auto,
+    link: LinkOption = None,
+    record: Annotated[Path | None, typer.Option(help="Keep the coded pictures as FILE.mkv (lossless).")] = None,
+    stats_json: StatsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a face to a room."""
+    from sender.pipeline import SendSettings, run_sender
+
+    settings = SendSettings(
+        room, signal, token, camera, play, microphone, not no_audio, reference, crop.value, seconds, rate.value,
+        photos, motion.value, link, record,
+    )  # fmt: skip
+    _report(run_sender(settings), stats_json, as_json)
+
+
+@app.command()
+def receive(
+    room: RoomOption,
+    signal: SignalOption,
+    token: TokenOption = None,
+    sink: SinkOption = "window",
+    model: ModelOption = "auto",
+    record: Annotated[Path | None, typer.Option(help="Also keep the pictures in FILE.mp4 or FILE.mkv.")] = None,
+    seconds: SecondsOption = None,
+    link: LinkOption = None,
+    stats_json: StatsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the face of a room."""
+    from receiver.pipeline import ReceiveSettings, run_receiver
+
+    settings = ReceiveSettings(room, signal, token, sink, model, record, seconds, link)
+    _report(run_receiver(settings), stats_json, as_json)
+
+
+@app.command()
+def devices(as_json: JsonOption = False) -> None:
+    """Cameras, microphones, speakers and inference devices, by name."""
+    from sender.devices import list_devices
+
+    found = list_devices()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for kind, names in found.items():
+        print(f"{kind}:")
+        print("".join(f"  {name}\n" for name in names) or "  none\n", end="")
+
+
+@app.command()
+def encode(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.hw", help="The Headwire file to write.")],
+    crop: CropOption = Crop.auto,
+    reference: Annotated[str, typer.Option(help="first, a frame number, auto, or a picture FILE.")] = "first",
+    rate: RateOption = Rate.normal,
+    photos: PhotosOption = 3.0,
+    motion: MotionOption = Motion.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """A video file to a Headwire file: the same packets that go over the wire."""
+    from sender.files import EncodeSettings, encode_file
+
+    settings = EncodeSettings(source, target, crop.value, reference, rate.value, photos, motion.value)
+    _report(encode_file(settings), None, as_json)
+
+
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="IN.hw", help="A Headwire file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".mp4 (H.264), .mkv (FFV1, lossless) or .y4m.")],
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """A Headwire file back to video, frame for frame."""
+    from receiver.files import decode_file
+
+    _report(decode_file(source, target, model), None, as_json)
+
+
+@app.command()
+def info(
+    source: Annotated[Path, typer.Argument(metavar="FILE.hw", help="A Headwire file.")], as_json: JsonOption = False
+) -> None:
+    """What is inside a Headwire file, bytes by kind."""
+    from codec.inspection import inspect
+
+    _report(inspect(source), None, as_json)
+
+
+@app.command()
+def fit(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The arrays to write.")],
+    crop: CropOption = Crop.auto,
+    draw: Annotated[Path | None, typer.Option(help="Also draw mesh, axes, PNCC and numbers: FILE.mp4.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The 3DMM parameters of every frame."""
+    from sender.files import fit_file
+
+    _report(fit_file(source, target, crop.value, draw), None, as_json)
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """Networks and weights: provenance, sha256, size, speed on this machine."""
+    from models.zoo import models as list_models
+
+    found = list_models()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for model in found:
+        _table(model)
+
+
+def _report(figures: dict[str, Any], path: Path | None, as_json: bool) -> None:
+    text = json.dumps(figures, indent=2)
+    if path:
+        try:
+            path.write_text(text + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}; choose another place") from error
+    if as_json:
+        print(text)
+    else:
+        _table(figures)
+
+
+def _table(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {_number(v)}" for key, v in value.items())
+        table.add_row(name, _number(value))
+    Console().print(table)
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)
+
+
+def main() -> None:
+    """Entry point: one line and exit code 2 for a user's mistake, 1 for a failure, a traceback only with -v."""
+    flags = [a for a in sys.argv[1:] if a in ("-v", "--verbose")]
+    arguments = flags[:1] + [a for a in sys.argv[1:] if a not in flags]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except HeadwireError as error:
+        _fail(str(error), error.exit_code, flags)
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        hint = " Try --help." if message else ""
+        _fail(" ".join(message.split()) + hint, getattr(error, "exit_code", 1), [])
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence instead of a traceback
+        _fail(f"internal error: {type(error).__name__}: {error}; run again with -v for details", 1, flags)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, verbose: list[str]) -> NoReturn:
+    if verbose:
+        import traceback
+
+        traceback.print_exc()
+    if message:
+        print(f"headwire: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

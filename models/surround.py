@@ -1,0 +1,234 @@
+"""The geometric flow continued outside the face: what moves with the head, what stays with the window.
+
+Next to the mesh's rim the mesh's own displacement goes on (push-pull: an average over ever larger squares, weighted by what is
+known in them). Further away it becomes the head's rigid motion, and that fades, with the distance from the head, into the motion of the
+window. All of it at 64x64: it is smooth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from codec.parameters import SIZE, Floats, Window
+
+CELLS = 64
+CELL = SIZE // CELLS
+
+# The face's outline in the FaceMesh topology, clockwise from the middle of the forehead.
+RIM = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+
+# Of the outline what the jaw does not move: from cheek to cheek over the forehead.
+_STABLE = np.array(RIM[30:] + RIM[:9] + (168, 6, 133, 362, 33, 263), np.int64)
+
+
+@dataclass(frozen=True)
+class Falloff:
+    """How far the head's motion reaches, in face heights from the mesh.
+
+    rim: over which the mesh's own displacement gives way to the rigid motion. hair, side, body: at which the head's share is
+    half, above, beside and below the face. softness: width of that fall over its distance. floor: what is left of the share far below.
+    """
+
+    rim: float = 0.25
+    hair: float = 0.45
+    side: float = 0.35
+    body: float = 0.5
+    softness: float = 0.5
+    floor: float = 0.0
+    depth: float = 0.3
+
+
+def rigid(driving: Floats, source: Floats, depth: float) -> Floats:
+    """(2, 3) float32: the similarity that takes the driving head's outline to the source's, both (V, 3) posed meshes.
+
+    A head is nearly round: turned or nodding, its outline keeps its shape and follows the head's centre, which lies ``depth`` face
+    widths behind the rim. So of the rigid motion of the rim in space (Kabsch) only the scale, the roll and the centre's path remain.
+    """
+    a, b = driving[_STABLE, :3].astype(np.float64), source[_STABLE, :3].astype(np.float64)
+    middle_a, middle_b = a.mean(0), b.mean(0)
+    a -= middle_a
+    b -= middle_b
+    u, s, vt = np.linalg.svd(b.T @ a)
+    s[2] *= np.sign(np.linalg.det(u @ vt))
+    u[:, 2] *= np.sign(np.linalg.det(u @ vt))
+    rotation = u @ vt
+    scale = s.sum() / max((a * a).sum(), 1e-6)
+    across, down = driving[454] - driving[234], driving[152] - driving[10]
+    normal = np.cross(across.astype(np.float64), down.astype(np.float64))
+    # Towards the back of the head: away from the viewer for a face that looks at the viewer.
+    back = normal / max(float(np.linalg.norm(normal)), 1e-6) * float(np.linalg.norm(across)) * depth
+    centre = (middle_a + back)[:2]
+    centre_there = (scale * (rotation @ back) + middle_b)[:2]
+    roll = np.arctan2(rotation[1, 0] - rotation[0, 1], rotation[0, 0] + rotation[1, 1])
+    c, n = scale * np.cos(roll), scale * np.sin(roll)
+    linear = np.array(((c, -n), (n, c)))
+    return np.concatenate((linear, (centre_there - linear @ centre)[:, None]), 1).astype(np.float32)
+
+
+def between_windows(driving: Window, source: Window) -> tuple[float, float, float]:
+    """(a, bx, by): a still point at p in the driving window lies at a p + (bx, by) in the source's."""
+    a = driving.zoom / source.zoom
+    return a, (driving.x - source.x) / source.zoom, (driving.y - source.y) / source.zoom
+
+
+def extend(
+    face: Floats, mask: Any, head: Floats, window: tuple[float, float, float], frame: tuple[float, ...], falloff: Falloff
+) -> Floats:
+    """Displacement over the whole picture.
+
+    face: (256, 256, 2), the flow inside the mesh, absolute. mask: (256, 256) int16, >= 0 where the mesh is. head: (2, 3), ``rigid``.
+    window: ``between_windows``. frame: the driving face's place: centre x, y, unit vector downwards x, y, height; pixels.
+    Returns (64, 64, 3) float32: displacement x, y at the cells' centres, and how much of each cell the mesh covers (0..1).
+    """
+    known = np.zeros((CELLS, CELLS, 3), np.float32)
+    _gather(face, mask, known)
+    near = _push_pull(known)
+    distance = _distance(known[..., 2])
+    out = np.empty((CELLS, CELLS, 3), np.float32)
+    settings = np.array(
+        (falloff.rim, falloff.hair, falloff.side, falloff.body, falloff.softness, falloff.floor), np.float32
+    )
+    _mix(near, known, distance, head, np.array(window, np.float32), np.array(frame, np.float32), settings, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _gather(face, mask, known):  # type: ignore[no-untyped-def]
+    for j in range(CELLS):
+        for i in range(CELLS):
+            x = np.float32(0.0)
+            y = np.float32(0.0)
+            n = np.float32(0.0)
+            for b in range(j * CELL, j * CELL + CELL):
+                for a in range(i * CELL, i * CELL + CELL):
+                    if mask[b, a] >= 0:
+                        x += face[b, a, 0] - a - np.float32(0.5)
+                        y += face[b, a, 1] - b - np.float32(0.5)
+                        n += np.float32(1.0)
+            if n > 0:
+                known[j, i, 0] = x / n
+                known[j, i, 1] = y / n
+                known[j, i, 2] = n / np.float32(CELL * CELL)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _push_pull(known):  # type: ignore[no-untyped-def]
+    """Fill what is not known: averages over 2x2 of the level below, then back down, bilinear."""
+    levels = [known]
+    size = CELLS
+    while size > 1:
+        below = levels[-1]
+        size //= 2
+        level = np.zeros((size, size, 3), np.float32)
+        for j in range(size):
+            for i in range(size):
+                w = np.float32(0.0)
+                x = np.float32(0.0)
+                y = np.float32(0.0)
+                for b in range(2):
+                    for a in range(2):
+                        v = below[2 * j + b, 2 * i + a, 2]
+                        x += v * below[2 * j + b, 2 * i + a, 0]
+                        y += v * below[2 * j + b, 2 * i + a, 1]
+                        w += v
+                if w > 0:
+                    level[j, i, 0] = x / w
+                    level[j, i, 1] = y / w
+                    level[j, i, 2] = min(np.float32(1.0), w)
+        levels.append(level)
+    filled = levels[-1].copy()
+    for n in range(len(levels) - 2, -1, -1):
+        level = levels[n]
+        size = level.shape[0]
+        half = filled.shape[0]
+        finer = np.empty((size, size, 3), np.float32)
+        for j in range(size):
+            fy = (j + 0.5) * 0.5 - 0.5
+            j0 = int(np.floor(fy))
+            v = np.float32(fy - j0)
+            j1 = min(j0 + 1, half - 1)
+            j0 = max(j0, 0)
+            for i in range(size):
+                fx = (i + 0.5) * 0.5 - 0.5
+                i0 = int(np.floor(fx))
+                u = np.float32(fx - i0)
+                i1 = min(i0 + 1, half - 1)
+                i0 = max(i0, 0)
+                w = level[j, i, 2]
+                for k in range(2):
+                    up = (1 - v) * ((1 - u) * filled[j0, i0, k] + u * filled[j0, i1, k]) + v * (
+                        (1 - u) * filled[j1, i0, k] + u * filled[j1, i1, k]
+                    )
+                    finer[j, i, k] = w * level[j, i, k] + (1 - w) * up
+                finer[j, i, 2] = 1.0
+        filled = finer
+    return filled
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _distance(cover):  # type: ignore[no-untyped-def]
+    """Chamfer distance from the mesh, in pixels."""
+    straight, diagonal = np.float32(CELL), np.float32(CELL * 1.4142)
+    d = np.full((CELLS, CELLS), 1e6, np.float32)
+    for j in range(CELLS):
+        for i in range(CELLS):
+            if cover[j, i] >= 0.5:
+                d[j, i] = 0.0
+                continue
+            if i > 0:
+                d[j, i] = min(d[j, i], d[j, i - 1] + straight)
+            if j > 0:
+                d[j, i] = min(d[j, i], d[j - 1, i] + straight)
+                if i > 0:
+                    d[j, i] = min(d[j, i], d[j - 1, i - 1] + diagonal)
+                if i < CELLS - 1:
+                    d[j, i] = min(d[j, i], d[j - 1, i + 1] + diagonal)
+    for j in range(CELLS - 1, -1, -1):
+        for i in range(CELLS - 1, -1, -1):
+            if i < CELLS - 1:
+                d[j, i] = min(d[j, i], d[j, i + 1] + straight)
+            if j < CELLS - 1:
+                d[j, i] = min(d[j, i], d[j + 1, i] + straight)
+                if i > 0:
+                    d[j, i] = min(d[j, i], d[j + 1, i - 1] + diagonal)
+                if i < CELLS - 1:
+                    d[j, i] = min(d[j, i], d[j + 1, i + 1] + diagonal)
+    return d
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _mix(near, known, distance, head, window, frame, falloff, out):  # type: ignore[no-untyped-def]
+    cx, cy, down_x, down_y, height = frame[0], frame[1], frame[2], frame[3], max(frame[4], np.float32(1.0))
+    rim, hair, side, body, softness, floor = falloff[0], falloff[1], falloff[2], falloff[3], falloff[4], falloff[5]
+    for j in range(CELLS):
+        y = np.float32((j + 0.5) * CELL)
+        for i in range(CELLS):
+            x = np.float32((i + 0.5) * CELL)
+            hx = head[0, 0] * x + head[0, 1] * y + head[0, 2] - x
+            hy = head[1, 0] * x + head[1, 1] * y + head[1, 2] - y
+            wx = window[0] * x + window[1] - x
+            wy = window[0] * y + window[2] - y
+            d = distance[j, i] / height
+            keep = np.exp(-d / rim)
+            # How far below (1), beside (0) or above (-1) the face this is.
+            rx, ry = x - cx, y - cy
+            r = np.sqrt(rx * rx + ry * ry) + np.float32(1e-6)
+            s = (rx * down_x + ry * down_y) / r
+            reach = side + (body - side) * s * s if s > 0 else side + (hair - side) * s * s
+            share = 1 / (1 + np.exp((d / reach - 1) / (softness * 0.25)))
+            share = share / (1 / (1 + np.exp(-1 / (softness * 0.25))))
+            share = min(np.float32(1.0), share)
+            if s > 0:
+                share = share + (1 - share) * floor * s * s
+            hx += keep * (near[j, i, 0] - hx)
+            hy += keep * (near[j, i, 1] - hy)
+            out[j, i, 0] = wx + share * (hx - wx)
+            out[j, i, 1] = wy + share * (hy - wy)
+            out[j, i, 2] = known[j, i, 2]

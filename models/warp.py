@@ -1,0 +1,136 @@
+"""``warp``: no network. The photo, moved by the geometric flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numba
+import numpy as np
+
+from codec import raster
+from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame
+from models.generator import DrivingFrame, Generator
+from models.openings import Openings
+from models.surround import CELL, CELLS, Falloff, between_windows, extend, rigid
+
+
+class FaceMesh(Protocol):
+    """What ``Warp`` needs of a face model."""
+
+    @property
+    def triangles(self) -> Any: ...
+
+    def shape(self, identity: Floats, expression: Floats) -> Floats: ...
+
+    def project(self, vertices: Floats, camera: Camera) -> Floats: ...
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo in the memory. vertices: (478, 3), its own posed mesh, pixels."""
+
+    reference: ReferenceFrame
+    vertices: Floats
+
+
+class Warp(Generator):
+    """Geometry first: one backward flow, one remap of the photo.
+
+    Ready for several photos: ``photos`` holds them by id; for now the latest is painted from.
+    """
+
+    name = "warp"
+
+    def __init__(self, face_model: FaceMesh, falloff: Falloff | None = None) -> None:
+        self.face_model = face_model
+        self.triangles = np.ascontiguousarray(face_model.triangles, np.int32)
+        self.falloff = falloff or Falloff()
+        self.openings = Openings(self.triangles)
+        self.photos: dict[int, Photo] = {}
+        self._latest: Photo | None = None
+
+    def prepare(self, reference: ReferenceFrame) -> None:
+        parameters = reference.parameters
+        shape = self.face_model.shape(reference.identity, parameters.expression)
+        vertices = self.face_model.project(shape, parameters.camera)
+        photo = Photo(reference, np.ascontiguousarray(vertices, np.float32))
+        self.photos[reference.photo_id] = photo
+        self._latest = photo
+
+    def flow(self, frame: DrivingFrame) -> Floats:
+        """(256, 256, 2) float32: where in the photo each pixel of the frame comes from, absolute x, y, pixels."""
+        photo = self.photo
+        visibility = frame.visibility
+        face = raster.flow(visibility, self.triangles, photo.vertices)
+        self.openings.move(face, visibility, frame.vertices, photo.vertices)
+        coarse = extend(
+            face,
+            visibility.triangle,
+            rigid(frame.vertices, photo.vertices, self.falloff.depth),
+            between_windows(frame.parameters.window, photo.reference.parameters.window),
+            _place(frame.vertices),
+            self.falloff,
+        )
+        _join(face, visibility.triangle, coarse)
+        return face
+
+    @property
+    def photo(self) -> Photo:
+        """The photo that the next frame is painted from. Raises RuntimeError before ``prepare``."""
+        if self._latest is None:
+            raise RuntimeError("prepare(reference) comes before the first frame")
+        return self._latest
+
+    def generate(self, frame: DrivingFrame) -> Picture:
+        import cv2
+
+        photo = self.photo
+        source = self.flow(frame)
+        source -= np.float32(0.5)
+        picture: Any = cv2.remap(
+            photo.reference.picture, source, np.empty(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        self.openings.tone(picture, frame.visibility, frame.vertices, photo.vertices)
+        return picture
+
+
+def _place(vertices: Floats) -> tuple[float, float, float, float, float]:
+    """Centre x, y, unit vector from forehead to chin x, y, and height of a face, pixels."""
+    top, chin = vertices[10, :2], vertices[152, :2]
+    down = chin - top
+    height = float(np.hypot(down[0], down[1])) + 1e-6
+    centre = (top + chin) / 2
+    return float(centre[0]), float(centre[1]), float(down[0]) / height, float(down[1]) / height, height
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _join(field, mask, coarse):  # type: ignore[no-untyped-def]
+    """Outside the mesh the coarse displacement, inside the fine flow, and a soft passage inside the rim."""
+    inverse = np.float32(1.0 / CELL)
+    for j in range(SIZE):
+        fy = (j + np.float32(0.5)) * inverse - np.float32(0.5)
+        j0 = int(np.floor(fy))
+        v = np.float32(fy - j0)
+        j1 = min(j0 + 1, CELLS - 1)
+        j0 = max(j0, 0)
+        for i in range(SIZE):
+            fx = (i + np.float32(0.5)) * inverse - np.float32(0.5)
+            i0 = int(np.floor(fx))
+            u = np.float32(fx - i0)
+            i1 = min(i0 + 1, CELLS - 1)
+            i0 = max(i0, 0)
+            a, b, c, d = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
+            inside = a * coarse[j0, i0, 2] + b * coarse[j0, i1, 2] + c * coarse[j1, i0, 2] + d * coarse[j1, i1, 2]
+            if mask[j, i] >= 0 and inside > 0.999:
+                continue
+            x = a * coarse[j0, i0, 0] + b * coarse[j0, i1, 0] + c * coarse[j1, i0, 0] + d * coarse[j1, i1, 0]
+            y = a * coarse[j0, i0, 1] + b * coarse[j0, i1, 1] + c * coarse[j1, i0, 1] + d * coarse[j1, i1, 1]
+            x += i + np.float32(0.5)
+            y += j + np.float32(0.5)
+            if mask[j, i] >= 0:
+                t = max(np.float32(0.0), 2 * inside - 1)
+                x += t * (field[j, i, 0] - x)
+                y += t * (field[j, i, 1] - y)
+            field[j, i, 0] = x
+            field[j, i, 1] = y

@@ -1,0 +1,145 @@
+"""From pictures to messages: what ``send`` and ``encode`` share.
+
+The path of a frame, top to bottom: picture -> crop and landmarks -> fit -> quantised packet. Before the first packet
+comes the opening: a second or two of frames from which the identity is solved and the photo is chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import UsageError
+from codec.face_model import FaceModel
+from codec.fitting import Fitter
+from codec.hwfile import Channel, Message
+from codec.packets import FramePacket, encode_frame
+from codec.parameters import FrameParameters, Picture
+from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
+from codec.stages import Stages
+from sender.reference import best_reference
+from sender.tracking import FaceTracker, Tracked
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How to open a session.
+
+    reference: ``auto`` (the best frame of the opening), ``first`` (the first with a face), or a tracked picture.
+    opening_frames: frames with a face that the opening lasts. every_frame: the opening's frames are sent too, once it
+    is over (a file); else only from its last one on (a call). photo_bytes: most that a photo may take.
+    """
+
+    reference: str | Tracked = "auto"
+    opening_frames: int = 25
+    every_frame: bool = False
+    photo_bytes: int = PHOTO_BUDGET
+
+
+class FaceEncoder:
+    """Turns pictures into messages. Not thread-safe: one thread encodes.
+
+    ``session`` holds the messages that a receiver needs before any frame (identity, photo), to be sent again to one that
+    joins later. ``tracked`` is the last frame as cropped.
+    """
+
+    def __init__(self, tracker: FaceTracker, model: FaceModel, settings: EncoderSettings) -> None:
+        self.stages = Stages()
+        self.session: list[Message] = []
+        self.tracked: Tracked | None = None
+        self._tracker = tracker
+        self._model = model
+        self._settings = settings
+        self._opening: list[tuple[int, Tracked]] | None = []
+        self._fitter = Fitter(model)
+        self._last: FrameParameters | None = None
+        self._sequence = 0
+
+    def encode(self, picture: NDArray[np.uint8], time_ms: int) -> list[Message]:
+        """One frame of the source, (H, W, 3) uint8, and its time since the session's epoch -> messages to send.
+
+        Empty during the opening; then the session's messages and frames, then one frame packet for each picture.
+        """
+        with self.stages.measure("landmarks"):
+            tracked = self._tracker.track(picture)
+        self.tracked = tracked
+        if self._opening is None:
+            return [self._frame(tracked, time_ms)]
+        self._opening.append((time_ms, tracked))
+        seen = [t for _, t in self._opening if t.landmarks is not None]
+        if tracked.landmarks is not None:
+            self._fitter.fit(tracked.landmarks)
+        if len(seen) < self._settings.opening_frames:
+            if not self._settings.every_frame and not seen:
+                self._opening.clear()
+            return []
+        return self._open()
+
+    def finish(self) -> list[Message]:
+        """The source has ended: what an unfinished opening holds. Raises UsageError if no face was ever seen."""
+        if self._opening is None:
+            return []
+        if not any(t.landmarks is not None for _, t in self._opening):
+            raise UsageError("no face was found in any frame: the face must be at least about 60 pixels high and lit")
+        return self._open()
+
+    def _open(self) -> list[Message]:
+        assert self._opening is not None
+        opening, self._opening = self._opening, None
+        self._fitter = Fitter(self._model, identity=self._fitter.identity)
+        photo = self._photo([t for _, t in opening])
+        self.session = [Message(Channel.PHOTOS, encode_identity(self._fitter.identity, photo.identity_version))]
+        self.session += [Message(Channel.PHOTOS, data) for data in photo.messages()]
+        self._last = photo.parameters
+        self._fitter.restart()
+        frames = opening if self._settings.every_frame else opening[-1:]
+        return self.session + [self._frame(tracked, time_ms) for time_ms, tracked in frames]
+
+    def _photo(self, opening: list[Tracked]) -> Photo:
+        chosen = self._settings.reference
+        if isinstance(chosen, str):
+            seen = [t for t in opening if t.landmarks is not None]
+            landmarks = [t.landmarks for t in seen if t.landmarks is not None]
+            fits = [self._fitter.fit(x).parameters for x in landmarks]
+            best = 0 if chosen == "first" else best_reference([t.picture for t in seen], landmarks, fits)
+            chosen = seen[best]
+        assert chosen.landmarks is not None
+        self._fitter.restart()
+        parameters = replace(self._fitter.fit(chosen.landmarks).parameters, window=chosen.window)
+        return Photo(0, 0, encode_photo(chosen.picture, self._settings.photo_bytes), parameters)
+
+    def _frame(self, tracked: Tracked, time_ms: int) -> Message:
+        with self.stages.measure("fit"):
+            parameters = self._fit(tracked)
+        with self.stages.measure("encode"):
+            packet = FramePacket(self._sequence, time_ms, parameters, held=parameters.confidence == 0)
+            self._sequence = self._sequence + 1 & 0xFFFF
+            return Message(Channel.PARAMETERS, encode_frame(packet))
+
+    def _fit(self, tracked: Tracked) -> FrameParameters:
+        assert self._last is not None
+        if tracked.landmarks is not None:
+            result = self._fitter.fit(tracked.landmarks)
+            if not result.lost:
+                self._last = replace(result.parameters, window=tracked.window)
+                return self._last
+        return replace(self._last, confidence=0.0)
+
+
+def picture_reference(path: Path) -> Tracked:
+    """A photo of the user's as the reference. Raises UsageError if it is no picture or shows no face."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            picture: Picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UsageError(f"cannot read the photo {path}: give a JPEG, PNG or WebP picture") from error
+    with FaceTracker("auto") as tracker:
+        tracked = tracker.track(picture)
+    if tracked.landmarks is None:
+        raise UsageError(f"no face was found in the photo {path}: give a frontal one")
+    return tracked

@@ -1,0 +1,176 @@
+"""One WebRTC connection, trimmed: IPv4 host candidates, one bundled transport, agreed channels, short descriptions.
+
+What is trimmed, and why it is allowed: candidates of other machines' servers are gathered only when servers are given;
+the data channels are negotiated out of band (RFC 8832 section 5: fixed ids, no open messages); offers leave out codecs
+and RTP header extensions that a call does not use (each is 4 to 8 bytes of every voice packet).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidStateError
+
+from codec.errors import BitstreamError, TransportError
+from transport.metering import Meter
+from transport.signalling import Description
+
+logger = logging.getLogger(__name__)
+
+CONTROL_ID, PHOTOS_ID, PARAMETERS_ID = 0, 1, 2
+INITIAL_RETRANSMISSION = 1.0
+"""SCTP's RTO.Initial, s (RFC 9260 section 16; aiortc still has the 3 s of RFC 4960)."""
+
+_LEFT_OUT = ("a=extmap:", "a=rtcp:", "a=fingerprint:sha-384", "a=fingerprint:sha-512", "a=msid-semantic")
+
+
+@dataclass(frozen=True)
+class IceOptions:
+    """servers: STUN and TURN urls (``turn:user:password@host:port`` carries its credentials); none unless given.
+
+    addresses: local IPv4 addresses to be reached at; None: all of them, or loopback on a machine without a network.
+    """
+
+    servers: tuple[str, ...] = ()
+    addresses: tuple[str, ...] | None = None
+
+
+class Connection:
+    """The peer connection with its three channels: ``control``, ``photos`` and ``parameters``."""
+
+    control: RTCDataChannel
+    photos: RTCDataChannel
+    parameters: RTCDataChannel
+
+    def __init__(self, ice: IceOptions, meter: Meter) -> None:
+        servers = [_ice_server(url) for url in ice.servers]
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._ice = ice
+        self._meter = meter
+        self._open = asyncio.Event()
+
+    async def offer(self, audio: MediaStreamTrack | None) -> str:
+        """The sender's session description, with a voice track if there is one."""
+        if audio is not None:
+            self.pc.addTransceiver(audio, direction="sendonly")
+        self._create_channels()
+        return await self._describe()
+
+    async def answer(self, offer: Description) -> str:
+        """The receiver's session description. Raises BitstreamError for an offer that is none."""
+        await self._take(offer)
+        self._create_channels()
+        return await self._describe()
+
+    async def accept(self, answer: Description) -> None:
+        """Take the receiver's answer. Raises BitstreamError for an answer that is none."""
+        await self._take(answer)
+
+    async def opened(self) -> None:
+        """Return when all channels are open. Raises TransportError when the connection failed."""
+        await self._open.wait()
+        if self.parameters.readyState != "open":
+            raise TransportError(
+                "no connection to the other side: its addresses cannot be reached from here; "
+                "a firewall may be in between, or a TURN server is needed"
+            )
+
+    async def close(self) -> None:
+        await self.pc.close()
+
+    def _create_channels(self) -> None:
+        make = self.pc.createDataChannel
+        self.control = make("control", negotiated=True, id=CONTROL_ID)
+        self.photos = make("photos", negotiated=True, id=PHOTOS_ID)
+        self.parameters = make("parameters", negotiated=True, id=PARAMETERS_ID, ordered=False, maxRetransmits=0)
+        for event in ("open", "close"):
+            self.parameters.on(event, self._open.set)
+        self.pc.on("connectionstatechange", self._state_changed)
+        self._trim()
+
+    def _state_changed(self) -> None:
+        logger.debug("connection %s", self.pc.connectionState)
+        if self.pc.connectionState in ("failed", "closed"):
+            self._open.set()
+
+    def _trim(self) -> None:
+        sctp = self.pc.sctp
+        assert sctp is not None
+        sctp._rto = INITIAL_RETRANSMISSION
+        agent = sctp.transport.transport.iceGatherer._connection
+        agent._use_ipv6 = False
+        gather = agent.get_component_candidates
+        chosen = self._ice.addresses
+
+        async def gather_chosen(component: int, addresses: list[str], timeout: int = 5) -> object:
+            return await gather(component, list(chosen or addresses or ["127.0.0.1"]), timeout)
+
+        agent.get_component_candidates = gather_chosen  # type: ignore[method-assign,assignment]
+
+    async def _describe(self) -> str:
+        with self._meter.attach():
+            await self.pc.setLocalDescription()
+        description = self.pc.localDescription
+        if "a=candidate" not in description.sdp:
+            raise TransportError("no network address of this machine could be used for the call")
+        return shorten(description.sdp)
+
+    async def _take(self, description: Description) -> None:
+        try:
+            await self.pc.setRemoteDescription(RTCSessionDescription(sdp=description.sdp, type=description.kind))
+        except (ValueError, LookupError, TypeError, AttributeError, AssertionError, InvalidStateError) as error:
+            raise BitstreamError("the other side's session description cannot be understood") from error
+
+
+def shorten(sdp: str) -> str:
+    """Leave out what a Headwire call does not use: other codecs than Opus, header extensions, further fingerprints,
+    and the candidates that every bundled section repeats."""
+    lines = sdp.splitlines()
+    opus = next(
+        (
+            line.split(":")[1].split()[0]
+            for line in lines
+            if line.lower().startswith("a=rtpmap:") and "opus" in line.lower()
+        ),
+        None,
+    )
+    kept: list[str] = []
+    sections = 0
+    for line in lines:
+        if line.startswith("m="):
+            sections += 1
+            if line.startswith("m=audio") and opus is not None:
+                line = " ".join(line.split()[:3] + [opus])
+        codec = line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:")) and line.split(":")[1].split()[0] != opus
+        repeated = sections > 1 and line.startswith(("a=candidate:", "a=end-of-candidates"))
+        if not (codec or repeated or line.startswith(_LEFT_OUT)):
+            kept.append(line)
+    return "\r\n".join(kept) + "\r\n"
+
+
+def _ice_server(url: str) -> RTCIceServer:
+    scheme, _, rest = url.partition(":")
+    credentials, at, host = rest.rpartition("@")
+    if not at:
+        return RTCIceServer(urls=url)
+    user, _, password = credentials.partition(":")
+    return RTCIceServer(urls=f"{scheme}:{host}", username=user, credential=password)
+
+
+def in_flight(channels: Sequence[RTCDataChannel]) -> int:
+    """Bytes of these channels' association that were handed over and not acknowledged yet."""
+    sctp = channels[0].transport
+    queued = sum(len(chunk.user_data) for chunk in sctp._outbound_queue)
+    return sctp._flight_size + queued + sum(channel.bufferedAmount for channel in channels)

@@ -1,0 +1,321 @@
+"""The two ends of a call: channels, hello, keepalive, clock and voice over one WebRTC connection.
+
+    peer = await SenderPeer.connect(signalling, hello={...}, handlers=Handlers(control=...), audio_track=track)
+    peer.send_parameters(packet)
+
+The versions and the hellos of both ends travel with the session descriptions: they cost nothing on the wire, and ends
+that do not fit part before a connection is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from aiortc import MediaStreamTrack
+from aiortc.exceptions import InvalidStateError
+
+from codec.errors import BitstreamError, TransportError
+from transport import control
+from transport.clock import PINGS_AT_START, PeerClock
+from transport.connection import Connection, IceOptions, in_flight
+from transport.link import Link, LinkSpec
+from transport.metering import Meter
+from transport.signalling import OTHER, PROTOCOL_VERSION, Description, Role, Signalling
+from transport.statistics import WireFigures, wire_figures
+
+logger = logging.getLogger(__name__)
+
+MAX_PARAMETERS = 1100
+"""Longest message on the parameters channel, bytes: it must fit one datagram."""
+
+MAX_PHOTO_MESSAGE = 32 * 1024
+MAX_INVALID = 16
+
+
+def _ignore(*_: Any) -> None:
+    """Takes what nobody asked for."""
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """What is called, on the event loop, with what arrives. arrival: monotonic time, s. Each must return at once.
+
+    parameters(data, arrival), photo(data, arrival): messages, in order of arrival. control(message): a checked control
+    message of the kinds that are not the transport's own. gone(reason): the peer is gone, once, with a sentence.
+    """
+
+    parameters: Callable[[bytes, float], None] = _ignore
+    photo: Callable[[bytes, float], None] = _ignore
+    control: Callable[[control.Control], None] = _ignore
+    gone: Callable[[str], None] = _ignore
+
+
+@dataclass(frozen=True)
+class PeerOptions:
+    """link: spoils what this end sends; None for the network as it is. silence_seconds: without a datagram for so long
+    the peer is gone. hint_seconds: the same once signalling saw it leave. setup_seconds: from the peer's arrival to open
+    channels. clock_seconds: between pings for the clock's offset; None for none. photo_flight: bytes that may be on
+    their way, unacknowledged, when a photo message is sent. version: of the protocol; other than ours only in tests.
+    """
+
+    ice: IceOptions = field(default_factory=IceOptions)
+    link: LinkSpec | None = None
+    silence_seconds: float = 12.0
+    hint_seconds: float = 3.0
+    setup_seconds: float = 20.0
+    clock_seconds: float | None = 10.0
+    photo_flight: int = 1200
+    version: int = PROTOCOL_VERSION
+
+
+class _Peer:
+    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public."""
+
+    role: Role
+
+    def __init__(self, options: PeerOptions, handlers: Handlers) -> None:
+        link = Link(options.link, self.role) if options.link is not None else None
+        self.meter = Meter(link)
+        self.clock = PeerClock()
+        self.hello: dict[str, Any] = {}
+        self.gone_reason: str | None = None
+        self.invalid_messages = 0
+        self.setup_seconds = 0.0
+        self._options = options
+        self._handlers = handlers
+        self._connection = Connection(options.ice, self.meter)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pings: dict[int, float] = {}
+        self._left_at: float | None = None
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._photo_turn = asyncio.Lock()
+
+    @classmethod
+    async def connect(
+        cls,
+        signalling: Signalling,
+        hello: dict[str, Any] | None = None,
+        *,
+        handlers: Handlers | None = None,
+        options: PeerOptions | None = None,
+        audio_track: MediaStreamTrack | None = None,
+    ) -> Self:
+        """Wait for the other end, without limit, and connect to it.
+
+        hello: plain JSON data that the other end gets. Raises TransportError when the other end left, refused, is of
+        another version or cannot be reached, and when signalling failed; BitstreamError when it sent garbage.
+        The same signalling may connect again, to the next peer in the room.
+        """
+        await signalling.wait_for_peer()
+        began = time.monotonic()
+        options = options or PeerOptions()
+        peer = cls(options, handlers or Handlers())
+        signalling.on_left = peer._hint_left
+        try:
+            async with asyncio.timeout(options.setup_seconds):
+                ours = Description("offer", version=options.version, hello=hello or {})
+                theirs = await peer._negotiate(signalling, ours, audio_track)
+                peer._listen()
+                await peer._connection.opened()
+        except TimeoutError as error:
+            await peer.close()
+            raise TransportError(
+                f"no connection to the {OTHER[cls.role]} within {options.setup_seconds:g} s; it may be behind a firewall"
+            ) from error
+        except BaseException:
+            await peer.close()
+            raise
+        peer.setup_seconds = time.monotonic() - began
+        peer.hello = theirs.hello
+        peer.meter.connected()
+        peer._start()
+        return peer
+
+    def send_parameters(self, data: bytes) -> None:
+        """At once, unordered, never again. Nothing happens when the peer is gone. Raises ValueError when too long."""
+        if len(data) > MAX_PARAMETERS:
+            raise ValueError(f"a parameters message has at most {MAX_PARAMETERS} bytes, not {len(data)}")
+        with suppress(InvalidStateError):
+            self._connection.parameters.send(data)
+
+    async def send_photo_message(self, data: bytes) -> None:
+        """Reliably and in order, as soon as what was sent before is nearly all acknowledged, so that parameters never
+        queue behind photos: cut photos into messages of about 1 kB. Raises TransportError when the peer is gone."""
+        if len(data) > MAX_PHOTO_MESSAGE:
+            raise ValueError(f"a photo message has at most {MAX_PHOTO_MESSAGE} bytes, not {len(data)}")
+        connection = self._connection
+        async with self._photo_turn:
+            while in_flight([connection.photos]) > self._options.photo_flight and self.alive:
+                await asyncio.sleep(0.005)
+            try:
+                connection.photos.send(data)
+            except InvalidStateError as error:
+                raise TransportError(self.gone_reason or "the call has ended") from error
+
+    def send_control(self, message: control.Control) -> None:
+        """Reliably and in order. Nothing happens when the peer is gone. Raises ValueError for a message whose kind and
+        fields are not as ``transport.control.define`` says."""
+        with suppress(InvalidStateError):
+            self._connection.control.send(control.pack(message))
+
+    @property
+    def alive(self) -> bool:
+        return not self._closed and self.gone_reason is None and self._connection.parameters.readyState == "open"
+
+    def wire(self) -> WireFigures:
+        """The wire figures so far, as counted at this end."""
+        return wire_figures(self.meter, self.role)
+
+    async def close(self, reason: str = "the other side ended the call") -> None:
+        """Tell the peer and free everything, within a second. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.gone_reason is None and self.meter.start is not None:
+            self.send_control({"kind": "bye", "reason": reason[:200]})
+            await asyncio.sleep(0.01)
+        self.meter.finished()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._connection.close(), 1.0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _negotiate(
+        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
+    ) -> Description:
+        raise NotImplementedError
+
+    async def _check_version(self, signalling: Signalling, theirs: Description) -> None:
+        if theirs.kind == "refused":
+            raise TransportError(f"the {OTHER[self.role]} refused: {theirs.reason}")
+        mine = self._options.version
+        if theirs.version != mine:
+            if self.role == "receiver":
+                reason = f"it speaks version {mine} of the protocol, not {theirs.version}; use the same Headwire on both ends"
+                await signalling.send(Description("refused", version=mine, reason=reason))
+            raise TransportError(
+                f"the {OTHER[self.role]} speaks version {theirs.version} of the protocol, not {mine}; "
+                "use the same Headwire on both ends"
+            )
+
+    def _listen(self) -> None:
+        connection = self._connection
+        connection.control.on("message", self._on_control)
+        connection.photos.on("message", self._forward(lambda: self._handlers.photo))
+        connection.parameters.on("message", self._forward(lambda: self._handlers.parameters))
+        connection.parameters.on("close", lambda: self._gone("the other side ended the call"))
+        connection.pc.on("connectionstatechange", self._on_state)
+
+    def _start(self) -> None:
+        self._tasks.append(asyncio.create_task(self._watch()))
+
+    def _forward(self, handler: Callable[[], Callable[[bytes, float], None]]) -> Callable[[bytes | str], None]:
+        def received(data: bytes | str) -> None:
+            if isinstance(data, str):
+                self._count_invalid("text where bytes were expected")
+            else:
+                self._loop.call_soon(handler(), data, time.monotonic())
+
+        return received
+
+    def _on_state(self) -> None:
+        if self._connection.pc.connectionState in ("failed", "closed"):
+            self._gone("the connection to the other side was lost")
+
+    def _on_control(self, data: bytes | str) -> None:
+        try:
+            message = control.parse(data)
+        except BitstreamError as error:
+            self._count_invalid(str(error))
+            return
+        match message["kind"]:
+            case "ping":
+                self.send_control({"kind": "pong", "id": message["id"], "time": time.monotonic()})
+            case "pong":
+                sent = self._pings.pop(message["id"], None)
+                if sent is not None:
+                    self.clock.add(sent, message["time"], time.monotonic())
+            case "bye":
+                self._gone(message["reason"])
+            case _:
+                self._loop.call_soon(self._handlers.control, message)
+
+    def _count_invalid(self, what: str) -> None:
+        self.invalid_messages += 1
+        logger.warning("dropped: %s", what)
+        if self.invalid_messages > MAX_INVALID:
+            self._gone("the other side keeps sending messages that are not Headwire's")
+
+    def _gone(self, reason: str) -> None:
+        if self.gone_reason is None and not self._closed:
+            self.gone_reason = reason
+            self.meter.finished()
+            self._loop.call_soon(self._handlers.gone, reason)
+
+    def _hint_left(self) -> None:
+        """Signalling saw the peer leave: ask it for a sign of life, and wait less long for it."""
+        self._left_at = time.monotonic()
+        if self.meter.start is not None:
+            self._ping()
+
+    async def _watch(self) -> None:
+        step = 0.25
+        pinged = 0
+        next_ping = 0.0
+        while self.gone_reason is None:
+            before = time.monotonic()
+            await asyncio.sleep(step)
+            now = time.monotonic()
+            if now - before > 4 * step:
+                continue
+            silence = self.meter.silence()
+            hinted = self._left_at is not None and now - self._left_at > self._options.hint_seconds
+            if silence > self._options.silence_seconds or (hinted and silence > self._options.hint_seconds):
+                self._gone(f"nothing was heard from the {OTHER[self.role]} for {silence:.0f} s")
+            elif self._options.clock_seconds is not None and self.role == "receiver" and now >= next_ping:
+                self._ping()
+                pinged += 1
+                next_ping = now + (step if pinged < PINGS_AT_START else self._options.clock_seconds)
+
+    def _ping(self) -> None:
+        number = max(self._pings, default=-1) + 1
+        self._pings[number] = time.monotonic()
+        self.send_control({"kind": "ping", "id": number})
+
+
+class SenderPeer(_Peer):
+    """The end with the camera: it makes the offer."""
+
+    role: Role = "sender"
+
+    async def _negotiate(
+        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
+    ) -> Description:
+        await signalling.send(replace(ours, kind="offer", sdp=await self._connection.offer(audio)))
+        answer = await signalling.receive()
+        await self._check_version(signalling, answer)
+        await self._connection.accept(answer)
+        return answer
+
+
+class ReceiverPeer(_Peer):
+    """The end with the screen: it answers."""
+
+    role: Role = "receiver"
+
+    async def _negotiate(
+        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
+    ) -> Description:
+        offer = await signalling.receive()
+        await self._check_version(signalling, offer)
+        await signalling.send(replace(ours, kind="answer", sdp=await self._connection.answer(offer)))
+        return offer

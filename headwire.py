@@ -112,6 +112,8 @@ def send(
     motion: MotionOption = Motion.auto,
     link: LinkOption = None,
     record: Annotated[Path | None, typer.Option(help="Keep the coded pictures as FILE.mkv (lossless).")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Play the file again when it ends.")] = False,
+    start: Annotated[float, typer.Option(min=0, help="Skip so many seconds of the file.")] = 0.0,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,7 +122,7 @@ def send(
 
     settings = SendSettings(
         room, signal, token, camera, play, microphone, not no_audio, reference, crop.value, seconds, rate.value,
-        photos, motion.value, link, record,
+        photos, motion.value, link, record, loop, start,
     )  # fmt: skip
     _report(run_sender(settings), stats_json, as_json)
 
@@ -135,13 +137,14 @@ def receive(
     record: Annotated[Path | None, typer.Option(help="Also keep the pictures in FILE.mp4 or FILE.mkv.")] = None,
     seconds: SecondsOption = None,
     link: LinkOption = None,
+    log: Annotated[Path | None, typer.Option(help="JSON lines, one for each frame shown.")] = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the face of a room."""
     from receiver.pipeline import ReceiveSettings, run_receiver
 
-    settings = ReceiveSettings(room, signal, token, sink, model, record, seconds, link)
+    settings = ReceiveSettings(room, signal, token, sink, model, record, seconds, link, log)
     _report(run_receiver(settings), stats_json, as_json)
 
 

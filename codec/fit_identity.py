@@ -45,11 +45,13 @@ class IdentityEstimate:
         depth_weight: float,
         ridge: Floats,
         cross: Floats,
+        coefficients: Floats,
     ) -> None:
         """Take in a fitted frame.
 
         identity: (K,) it was fitted with. work: what ``fit_solver.evaluate`` left at the solution. rotation (3, 3),
-        perspective, depth_weight, ridge (28,): as in the fit. cross: (28, 3N) the flat expression basis.
+        perspective, depth_weight, ridge (28,): as in the fit. cross: (28, 3N) the flat expression basis. coefficients: (28,) the
+        fitted expression.
         """
         turned = work[:3]
         divide = 1.0 / np.maximum(1.0 + perspective * turned[2], 0.25)
@@ -63,14 +65,20 @@ class IdentityEstimate:
         frame[:size, :size] = np.tensordot(m, self._gram_expression, 1) + np.diag(ridge)
         frame[size:, :size] = camera @ cross.T
         frame[:size, size:] = frame[size:, :size].T
-        frame[size:, size:] = _camera_block(turned, divide, perspective, weight, depth_weight)
+        rows = _camera_rows(turned, divide, perspective)
+        frame[size:, size:] = sum(
+            (row * (weight * share)) @ row.T for row, share in zip(rows, (1.0, 1.0, depth_weight), strict=True)
+        )
         frame[range(size, size + RIGID), range(size, size + RIGID)] *= 1.0 + 1e-6
         mixed = np.empty((len(self._flat), size + RIGID))
         mixed[:, :size] = np.tensordot(m, self._gram_mixed, 1)
         mixed[:, size:] = self._flat @ camera.T
         own = np.tensordot(m, self._gram_identity, 1)
-        schur = own - mixed @ np.linalg.solve(frame, mixed.T)
-        gradient = self._flat @ work[6:9].reshape(-1)
+        reduce = np.linalg.solve(frame, mixed.T).T
+        schur = own - reduce @ mixed.T
+        turned_residual = work[3:6].astype(np.float64)
+        pull = np.concatenate((cross @ work[6:9].reshape(-1) - ridge * coefficients, _camera_gradient(rows, turned_residual)))
+        gradient = self._flat @ work[6:9].reshape(-1) - reduce @ pull
         self._information += schur
         self._vector += schur @ identity + gradient
         self.frames += 1
@@ -82,14 +90,19 @@ class IdentityEstimate:
         return np.asarray(np.linalg.solve(matrix, weight * self._vector), np.float32)
 
 
-def _camera_block(turned: Floats, divide: Floats, q: float, weight: Floats, depth_weight: float) -> Matrix:
+def _camera_rows(turned: Floats, divide: Floats, perspective: float) -> tuple[Matrix, Matrix, Matrix]:
+    """Jacobian of x, y and depth by the six camera unknowns, (6, N) each."""
     t0, t1, t2 = turned.astype(np.float64)
     x0, x1 = t0 * divide, t1 * divide
-    q_divide = q * divide
+    q = perspective * divide
     zero, one = np.zeros_like(t0), np.ones_like(t0)
-    rows0 = np.stack((x0, -x0 * q_divide * t1, t2 * divide + x0 * q_divide * t0, -t1 * divide, one, zero))
-    rows1 = np.stack((x1, -t2 * divide - x1 * q_divide * t1, x1 * q_divide * t0, t0 * divide, zero, one))
-    rows2 = np.stack((t2, t1, -t0, zero, zero, zero))
-    block: Matrix = (rows0 * weight) @ rows0.T + (rows1 * weight) @ rows1.T
-    block += depth_weight * (rows2 * weight) @ rows2.T
-    return block
+    return (
+        np.stack((x0, -x0 * q * t1, t2 * divide + x0 * q * t0, -t1 * divide, one, zero)),
+        np.stack((x1, -t2 * divide - x1 * q * t1, x1 * q * t0, t0 * divide, zero, one)),
+        np.stack((t2, t1, -t0, zero, zero, zero)),
+    )
+
+
+def _camera_gradient(rows: tuple[Matrix, Matrix, Matrix], residual: Matrix) -> Matrix:
+    gradient: Matrix = sum((row @ e for row, e in zip(rows, residual, strict=True)), np.zeros(RIGID))
+    return gradient

@@ -199,6 +199,7 @@ class Fitter:
             depth_weight,
             self._ridge,
             self._basis.reshape(EXPRESSION, -1),
+            self._coefficients,
         )
         if estimate.frames in self.settings.identity_at:
             self.set_identity(estimate.solve())

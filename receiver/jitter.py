@@ -47,7 +47,18 @@ class JitterBuffer:
         self._first: int | None = None
         self._shown: int | None = None
         self._counts = JitterStatistics()
+        self._lost_before = 0
+        self._received_before = 0
         self.delay_s = 0.0
+
+    def restart(self) -> None:
+        """A new sender, or the old one again: its sequence numbers and clock start anew; the counts go on."""
+        self._lost_before += self._lost()
+        self._waiting.clear()
+        self._transits.clear()
+        self._seen.clear()
+        self._highest = self._first = self._shown = None
+        self._received_before = self._counts.received
 
     def push(self, packet: FramePacket, arrival_s: float) -> None:
         """Take a packet that arrived at ``arrival_s``."""
@@ -91,8 +102,12 @@ class JitterBuffer:
     def statistics(self) -> JitterStatistics:
         """Counts so far."""
         c = self._counts
-        expected = 0 if self._highest is None or self._first is None else self._highest - self._first + 1
-        return JitterStatistics(c.received, max(0, expected - c.received), c.late, c.skipped, c.duplicates)
+        return JitterStatistics(c.received, self._lost_before + self._lost(), c.late, c.skipped, c.duplicates)
+
+    def _lost(self) -> int:
+        if self._highest is None or self._first is None:
+            return 0
+        return max(0, self._highest - self._first + 1 - (self._counts.received - self._received_before))
 
     def _offset(self) -> float:
         return min(self._transits, default=0.0) + self.delay_s

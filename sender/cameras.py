@@ -62,7 +62,9 @@ def camera_address(camera: str | int | None, root: Path = V4L, platform: str = s
     for index, name in cameras:
         if not wanted or wanted == str(index) or wanted.casefold() == name.casefold():
             return CameraAddress(f"{index} ({name})", f"/dev/video{index}", "v4l2", options, preferred)
-    partial = [(index, name) for index, name in cameras if not wanted.isdigit() and wanted.casefold() in name.casefold()]
+    partial = [
+        (index, name) for index, name in cameras if not wanted.isdigit() and wanted.casefold() in name.casefold()
+    ]
     if len(partial) == 1:
         index, name = partial[0]
         return CameraAddress(f"{index} ({name})", f"/dev/video{index}", "v4l2", options, preferred)

@@ -222,7 +222,9 @@ class Source:
             try:
                 self._container.seek(int(self._start * 1e6))
             except av.FFmpegError as error:
-                raise UsageError(f"{self._name} cannot be read from {self._start:g} s on; play it from the start") from error
+                raise UsageError(
+                    f"{self._name} cannot be read from {self._start:g} s on; play it from the start"
+                ) from error
         warned = False
         packets = self._container.demux(self._stream)
         while not self._stop.is_set():

@@ -48,14 +48,15 @@ def cut(frame: NDArray[np.uint8], square: Square) -> Picture:
 
     height, width = frame.shape[:2]
     left, top, right, bottom = square.left, square.top, square.left + square.side, square.top + square.side
-    inside = frame[max(0, min(top, height - 1)) : max(1, min(bottom, height)), max(0, min(left, width - 1)) : max(1, min(right, width))]
+    inside = frame[
+        max(0, min(top, height - 1)) : max(1, min(bottom, height)),
+        max(0, min(left, width - 1)) : max(1, min(right, width)),
+    ]
     pad = [max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)]
     if any(pad):
         limit = [square.side - inside.shape[0], square.side - inside.shape[1]]
         above, before = min(pad[0], limit[0]), min(pad[2], limit[1])
-        inside = cv2.copyMakeBorder(
-            inside, above, limit[0] - above, before, limit[1] - before, cv2.BORDER_REPLICATE
-        )
+        inside = cv2.copyMakeBorder(inside, above, limit[0] - above, before, limit[1] - before, cv2.BORDER_REPLICATE)
     if inside.shape[:2] == (SIZE, SIZE):
         return np.array(inside)
     method = cv2.INTER_AREA if square.side > SIZE else cv2.INTER_CUBIC

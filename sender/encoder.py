@@ -58,6 +58,16 @@ class FaceEncoder:
         self._last: FrameParameters | None = None
         self._sequence = 0
 
+    @property
+    def opening(self) -> bool:
+        """Whether the session's messages are still to come."""
+        return self._opening is not None
+
+    @property
+    def model_digest(self) -> str:
+        """What the receiver compares with its own face model."""
+        return self._model.digest.hex()
+
     def encode(self, picture: NDArray[np.uint8], time_ms: int) -> list[Message]:
         """One frame of the source, (H, W, 3) uint8, and its time since the session's epoch -> messages to send.
 

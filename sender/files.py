@@ -103,19 +103,19 @@ def fit_file(source_path: Path, target: Path, crop: str, draw: Path | None) -> d
         "projected": np.full((frames, points_count, 2), np.nan, np.float32),
     }
     errors, lost = [], 0
-    for i, points in enumerate(landmarks):
-        result = None if points is None else fitter.fit(points)
-        if points is None or result is None or result.lost:
+    for i, found in enumerate(landmarks):
+        result = None if found is None else fitter.fit(found)
+        if found is None or result is None or result.lost:
             lost += 1
             continue
         arrays["expression"][i] = result.parameters.expression
         arrays["camera"][i] = result.parameters.camera.vector()
-        arrays["landmarks"][i] = points[:, :2]
+        arrays["landmarks"][i] = found[:, :2]
         arrays["projected"][i] = fitter.vertices(result.parameters)[:, :2]
         errors.append(result.residual)
     try:
         with target.open("wb") as file:
-            np.savez_compressed(file, identity=fitter.identity, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, identity=fitter.identity, **arrays)
     except OSError as error:
         target.unlink(missing_ok=True)
         raise UsageError(f"cannot write {target}: {error.strerror}; choose another place") from error

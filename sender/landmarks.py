@@ -116,7 +116,7 @@ class Landmarker:
         self._mesh_class, self._detection_class = _solutions()
         self._mesh: Any = None
         self._searches: list[Any] = []
-        self._quiet = 2
+        self._quiet = True
 
     def __enter__(self) -> Landmarker:
         return self
@@ -136,6 +136,7 @@ class Landmarker:
         if self._mesh is not None:
             self._mesh.close()
             self._mesh = None
+        self._quiet = True
 
     def detect(self, picture: NDArray[np.uint8]) -> Floats | None:
         """(478, 3) float32: x, y in pixels of the picture (``codec.parameters``' convention), z on the same scale and
@@ -143,17 +144,16 @@ class Landmarker:
 
         picture: (H, W, 3) uint8 RGB, square, the face filling about half of it.
         """
-        if self._quiet:
-            with _without_noise():
-                points = self._detect(picture)
-            self._quiet -= points is not None
-        else:
+        if not self._quiet:
+            return self._detect(picture)
+        with _without_noise():
+            if self._mesh is None:
+                self._mesh = self._mesh_class(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
             points = self._detect(picture)
+        self._quiet = points is None
         return points
 
     def _detect(self, picture: NDArray[np.uint8]) -> Floats | None:
-        if self._mesh is None:
-            self._mesh = self._mesh_class(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
         found = self._mesh.process(np.ascontiguousarray(picture)).multi_face_landmarks
         if not found:
             return None
@@ -184,5 +184,7 @@ class Landmarker:
         for one in found:
             box = one.location_data.relative_bounding_box
             centre = ((box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height)
-            faces.append(FaceBox(*centre, max(box.width * width, box.height * height), one.score[0] if one.score else 0.0))
+            faces.append(
+                FaceBox(*centre, max(box.width * width, box.height * height), one.score[0] if one.score else 0.0)
+            )
         return sorted(faces, key=lambda face: -face.side)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiortc import (
@@ -19,11 +19,15 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtp import is_rtcp
 
 from codec.errors import BitstreamError, TransportError
+from transport.acknowledgements import SparseAcknowledgements
+from transport.audio import VoiceTrack
 from transport.metering import Meter
 from transport.signalling import Description
 
@@ -60,17 +64,23 @@ class Connection:
         self._ice = ice
         self._meter = meter
         self._open = asyncio.Event()
+        self.on_audio: Callable[[RTCRtpReceiver], None] = lambda receiver: None
+        self.on_first_audio: Callable[[int, float], None] = lambda timestamp, spoken: None
 
     async def offer(self, audio: MediaStreamTrack | None) -> str:
         """The sender's session description, with a voice track if there is one."""
         if audio is not None:
             self.pc.addTransceiver(audio, direction="sendonly")
         self._create_channels()
+        if isinstance(audio, VoiceTrack):
+            self._watch_first_packet(audio)
         return await self._describe()
 
     async def answer(self, offer: Description) -> str:
         """The receiver's session description. Raises BitstreamError for an offer that is none."""
         await self._take(offer)
+        for receiver in self.pc.getReceivers():
+            self.on_audio(receiver)
         self._create_channels()
         return await self._describe()
 
@@ -88,6 +98,7 @@ class Connection:
             )
 
     async def close(self) -> None:
+        self._acknowledgements.cancel()
         await self.pc.close()
 
     def _create_channels(self) -> None:
@@ -100,6 +111,22 @@ class Connection:
         self.pc.on("connectionstatechange", self._state_changed)
         self._trim()
 
+    def _watch_first_packet(self, track: VoiceTrack) -> None:
+        """Learn which RTP time stamp the track's first packet gets: aiortc adds a random number and keeps it."""
+        sctp = self.pc.sctp
+        assert sctp is not None
+        dtls = sctp.transport
+        send = dtls._send_rtp
+
+        async def send_first(data: bytes) -> None:
+            await send(data)
+            spoken = None if is_rtcp(data) else track.first_time
+            if spoken is not None:
+                dtls._send_rtp = send  # type: ignore[method-assign]
+                self.on_first_audio(int.from_bytes(data[4:8], "big"), spoken)
+
+        dtls._send_rtp = send_first  # type: ignore[method-assign]
+
     def _state_changed(self) -> None:
         logger.debug("connection %s", self.pc.connectionState)
         if self.pc.connectionState in ("failed", "closed"):
@@ -109,6 +136,7 @@ class Connection:
         sctp = self.pc.sctp
         assert sctp is not None
         sctp._rto = INITIAL_RETRANSMISSION
+        self._acknowledgements = SparseAcknowledgements(sctp, lazy_stream=PARAMETERS_ID)
         agent = sctp.transport.transport.iceGatherer._connection
         agent._use_ipv6 = False
         gather = agent.get_component_candidates
@@ -135,8 +163,7 @@ class Connection:
 
 
 def shorten(sdp: str) -> str:
-    """Leave out what a Headwire call does not use: other codecs than Opus, header extensions, further fingerprints,
-    and the candidates that every bundled section repeats."""
+    """Leave out what a Headwire call does not use: other codecs than Opus, header extensions, further fingerprints."""
     lines = sdp.splitlines()
     opus = next(
         (
@@ -147,15 +174,11 @@ def shorten(sdp: str) -> str:
         None,
     )
     kept: list[str] = []
-    sections = 0
     for line in lines:
-        if line.startswith("m="):
-            sections += 1
-            if line.startswith("m=audio") and opus is not None:
-                line = " ".join(line.split()[:3] + [opus])
+        if line.startswith("m=audio") and opus is not None:
+            line = " ".join([*line.split()[:3], opus])
         codec = line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:")) and line.split(":")[1].split()[0] != opus
-        repeated = sections > 1 and line.startswith(("a=candidate:", "a=end-of-candidates"))
-        if not (codec or repeated or line.startswith(_LEFT_OUT)):
+        if not (codec or line.startswith(_LEFT_OUT)):
             kept.append(line)
     return "\r\n".join(kept) + "\r\n"
 

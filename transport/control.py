@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from codec.errors import BitstreamError
 

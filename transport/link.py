@@ -1,7 +1,8 @@
-"""An emulated bad link in user space: loss, delay, jitter, rate, outages, reordering, duplication; one seed, one result.
+"""An emulated bad link in user space: loss, delay, jitter, rate, outages, reordering, duplication.
 
-It stands where the kernel's netem would, on the sending side of a UDP socket (see ``transport.metering``), so that a
-link can be bad without any privilege. Order of events for a datagram: outage, queue and rate, loss, delay.
+One seed gives one result. It stands where the kernel's netem would, on the sending side of a UDP socket (see
+``transport.metering``), so that a link can be bad without any privilege. Order of events for a datagram: outage,
+queue and rate, loss, delay.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Link:
         self._start = now
 
     def send(self, size: int, now: float) -> Sequence[float]:
-        """A datagram of size bytes (headers included) leaves at now, s -> the times of its arrival: none, one or two."""
+        """A datagram of size bytes (headers included) leaves at now, s -> the times of arrival: none, one or two."""
         spec = self.spec
         loss, jitter, late, held, twice, gap = (self._random.random() for _ in range(6))
         lost = self._lost(loss)

@@ -22,12 +22,14 @@ from aiortc.exceptions import InvalidStateError
 
 from codec.errors import BitstreamError, TransportError
 from transport import control
-from transport.clock import PINGS_AT_START, PeerClock
+from transport.clock import PeerClock
 from transport.connection import Connection, IceOptions, in_flight
+from transport.keepalive import Keepalive, KeepaliveOptions
 from transport.link import Link, LinkSpec
 from transport.metering import Meter
 from transport.signalling import OTHER, PROTOCOL_VERSION, Description, Role, Signalling
 from transport.statistics import WireFigures, wire_figures
+from transport.voice_receiver import AudioChunk, VoiceReceiver
 
 logger = logging.getLogger(__name__)
 
@@ -47,52 +49,52 @@ class Handlers:
     """What is called, on the event loop, with what arrives. arrival: monotonic time, s. Each must return at once.
 
     parameters(data, arrival), photo(data, arrival): messages, in order of arrival. control(message): a checked control
-    message of the kinds that are not the transport's own. gone(reason): the peer is gone, once, with a sentence.
+    message of the kinds that are not the transport's own. audio(chunk): decoded voice, in order.
+    gone(reason): the peer is gone, once, with a sentence.
     """
 
     parameters: Callable[[bytes, float], None] = _ignore
     photo: Callable[[bytes, float], None] = _ignore
     control: Callable[[control.Control], None] = _ignore
+    audio: Callable[[AudioChunk], None] = _ignore
     gone: Callable[[str], None] = _ignore
 
 
 @dataclass(frozen=True)
 class PeerOptions:
-    """link: spoils what this end sends; None for the network as it is. silence_seconds: without a datagram for so long
-    the peer is gone. hint_seconds: the same once signalling saw it leave. setup_seconds: from the peer's arrival to open
-    channels. clock_seconds: between pings for the clock's offset; None for none. photo_flight: bytes that may be on
-    their way, unacknowledged, when a photo message is sent. version: of the protocol; other than ours only in tests.
+    """link: spoils what this end sends; None for the network as it is. setup_seconds: from the peer's arrival to open
+    channels. photo_flight: bytes that may be under way, unacknowledged, when a further photo message is sent.
+    version: of the protocol; other than ours only in tests.
     """
 
     ice: IceOptions = field(default_factory=IceOptions)
     link: LinkSpec | None = None
-    silence_seconds: float = 12.0
-    hint_seconds: float = 3.0
+    keepalive: KeepaliveOptions = field(default_factory=KeepaliveOptions)
     setup_seconds: float = 20.0
-    clock_seconds: float | None = 10.0
     photo_flight: int = 1200
     version: int = PROTOCOL_VERSION
 
 
 class _Peer:
-    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public."""
+    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public; ``ended``: it said goodbye."""
 
     role: Role
 
     def __init__(self, options: PeerOptions, handlers: Handlers) -> None:
         link = Link(options.link, self.role) if options.link is not None else None
         self.meter = Meter(link)
-        self.clock = PeerClock()
         self.hello: dict[str, Any] = {}
         self.gone_reason: str | None = None
+        self.ended = False
         self.invalid_messages = 0
         self.setup_seconds = 0.0
         self._options = options
         self._handlers = handlers
         self._connection = Connection(options.ice, self.meter)
         self._tasks: list[asyncio.Task[None]] = []
-        self._pings: dict[int, float] = {}
-        self._left_at: float | None = None
+        keepalive = options.keepalive if self.role == "receiver" else replace(options.keepalive, clock_seconds=None)
+        self._keepalive = Keepalive(keepalive, self.meter, self._send_ping, self._gone)
+        self._voice = VoiceReceiver(self._on_audio, time.monotonic)
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._photo_turn = asyncio.Lock()
@@ -117,7 +119,7 @@ class _Peer:
         began = time.monotonic()
         options = options or PeerOptions()
         peer = cls(options, handlers or Handlers())
-        signalling.on_left = peer._hint_left
+        signalling.on_left = peer._on_left
         try:
             async with asyncio.timeout(options.setup_seconds):
                 ours = Description("offer", version=options.version, hello=hello or {})
@@ -127,7 +129,8 @@ class _Peer:
         except TimeoutError as error:
             await peer.close()
             raise TransportError(
-                f"no connection to the {OTHER[cls.role]} within {options.setup_seconds:g} s; it may be behind a firewall"
+                f"no connection to the {OTHER[cls.role]} within {options.setup_seconds:g} s; "
+                "a firewall may be in between, or the link is too bad"
             ) from error
         except BaseException:
             await peer.close()
@@ -135,7 +138,7 @@ class _Peer:
         peer.setup_seconds = time.monotonic() - began
         peer.hello = theirs.hello
         peer.meter.connected()
-        peer._start()
+        peer._tasks.append(asyncio.create_task(peer._keepalive.run()))
         return peer
 
     def send_parameters(self, data: bytes) -> None:
@@ -164,6 +167,11 @@ class _Peer:
         fields are not as ``transport.control.define`` says."""
         with suppress(InvalidStateError):
             self._connection.control.send(control.pack(message))
+
+    @property
+    def clock(self) -> PeerClock:
+        """The peer's clock as seen from here; the receiver pings for it, the sender does not."""
+        return self._keepalive.clock
 
     @property
     def alive(self) -> bool:
@@ -199,12 +207,12 @@ class _Peer:
             raise TransportError(f"the {OTHER[self.role]} refused: {theirs.reason}")
         mine = self._options.version
         if theirs.version != mine:
+            same = "use the same Headwire on both ends"
             if self.role == "receiver":
-                reason = f"it speaks version {mine} of the protocol, not {theirs.version}; use the same Headwire on both ends"
+                reason = f"it speaks version {mine} of the protocol, not {theirs.version}; {same}"
                 await signalling.send(Description("refused", version=mine, reason=reason))
             raise TransportError(
-                f"the {OTHER[self.role]} speaks version {theirs.version} of the protocol, not {mine}; "
-                "use the same Headwire on both ends"
+                f"the {OTHER[self.role]} speaks version {theirs.version} of the protocol, not {mine}; {same}"
             )
 
     def _listen(self) -> None:
@@ -215,8 +223,9 @@ class _Peer:
         connection.parameters.on("close", lambda: self._gone("the other side ended the call"))
         connection.pc.on("connectionstatechange", self._on_state)
 
-    def _start(self) -> None:
-        self._tasks.append(asyncio.create_task(self._watch()))
+    def _on_left(self) -> None:
+        if self.alive:
+            self._keepalive.peer_left_signalling()
 
     def _forward(self, handler: Callable[[], Callable[[bytes, float], None]]) -> Callable[[bytes | str], None]:
         def received(data: bytes | str) -> None:
@@ -241,10 +250,11 @@ class _Peer:
             case "ping":
                 self.send_control({"kind": "pong", "id": message["id"], "time": time.monotonic()})
             case "pong":
-                sent = self._pings.pop(message["id"], None)
-                if sent is not None:
-                    self.clock.add(sent, message["time"], time.monotonic())
+                self._keepalive.answered(message["id"], message["time"])
+            case "audio":
+                self._voice.set_base(message["timestamp"], message["time"])
             case "bye":
+                self.ended = True
                 self._gone(message["reason"])
             case _:
                 self._loop.call_soon(self._handlers.control, message)
@@ -261,35 +271,11 @@ class _Peer:
             self.meter.finished()
             self._loop.call_soon(self._handlers.gone, reason)
 
-    def _hint_left(self) -> None:
-        """Signalling saw the peer leave: ask it for a sign of life, and wait less long for it."""
-        self._left_at = time.monotonic()
-        if self.meter.start is not None:
-            self._ping()
-
-    async def _watch(self) -> None:
-        step = 0.25
-        pinged = 0
-        next_ping = 0.0
-        while self.gone_reason is None:
-            before = time.monotonic()
-            await asyncio.sleep(step)
-            now = time.monotonic()
-            if now - before > 4 * step:
-                continue
-            silence = self.meter.silence()
-            hinted = self._left_at is not None and now - self._left_at > self._options.hint_seconds
-            if silence > self._options.silence_seconds or (hinted and silence > self._options.hint_seconds):
-                self._gone(f"nothing was heard from the {OTHER[self.role]} for {silence:.0f} s")
-            elif self._options.clock_seconds is not None and self.role == "receiver" and now >= next_ping:
-                self._ping()
-                pinged += 1
-                next_ping = now + (step if pinged < PINGS_AT_START else self._options.clock_seconds)
-
-    def _ping(self) -> None:
-        number = max(self._pings, default=-1) + 1
-        self._pings[number] = time.monotonic()
+    def _send_ping(self, number: int) -> None:
         self.send_control({"kind": "ping", "id": number})
+
+    def _on_audio(self, chunk: AudioChunk) -> None:
+        self._loop.call_soon(self._handlers.audio, chunk)
 
 
 class SenderPeer(_Peer):
@@ -300,11 +286,15 @@ class SenderPeer(_Peer):
     async def _negotiate(
         self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
     ) -> Description:
+        self._connection.on_first_audio = self._send_audio_base
         await signalling.send(replace(ours, kind="offer", sdp=await self._connection.offer(audio)))
         answer = await signalling.receive()
         await self._check_version(signalling, answer)
         await self._connection.accept(answer)
         return answer
+
+    def _send_audio_base(self, timestamp: int, spoken: float) -> None:
+        self.send_control({"kind": "audio", "timestamp": timestamp, "time": spoken})
 
 
 class ReceiverPeer(_Peer):
@@ -317,5 +307,6 @@ class ReceiverPeer(_Peer):
     ) -> Description:
         offer = await signalling.receive()
         await self._check_version(signalling, offer)
+        self._connection.on_audio = self._voice.tap
         await signalling.send(replace(ours, kind="answer", sdp=await self._connection.answer(offer)))
         return offer

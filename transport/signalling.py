@@ -16,6 +16,7 @@ import zlib
 from abc import ABC, abstractmethod
 from asyncio import Event, Queue, Task, create_task, get_running_loop, sleep, wait_for
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TextIO
 from urllib.parse import urlsplit
@@ -279,10 +280,22 @@ class PasteSignalling(Signalling):
         result = loop.create_future()
         source = self._source or sys.stdin
 
+        def finish(line: str) -> None:
+            if not result.done():
+                result.set_result(line)
+
         def read() -> None:
             line = source.readline(4 * MAX_DESCRIPTION)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(lambda: result.done() or result.set_result(line))
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(finish, line)
 
         threading.Thread(target=read, name="paste", daemon=True).start()
         return str(await result)
+
+
+def open_signalling(url: str, room: str, role: Role, token: str | None = None) -> Signalling:
+    """The signalling that a user asked for: the URL of a server, or ``paste`` to copy descriptions by hand.
+
+    Raises UsageError for anything else.
+    """
+    return PasteSignalling(role) if url == "paste" else WebSocketSignalling(url, room, role, token or "")

@@ -1,0 +1,170 @@
+"""``headwire receive``: transport -> jitter buffer -> painter -> sinks.
+
+The event loop talks to the sender; the painting thread (``Player``) follows the frames. No picture is ever painted on the
+event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.zoo import create
+
+from codec.errors import TransportError
+from codec.face_model import FaceModel
+from receiver.painter import FacePainter
+from receiver.player import Player
+from receiver.sinks import open_sink
+from transport.link import LinkSpec
+from transport.peer import Handlers, PeerOptions, ReceiverPeer
+from transport.process import ProcessUsage, machine_id, stop_signals
+from transport.signalling import Signalling, open_signalling
+from transport.waiting import first
+
+logger = logging.getLogger(__name__)
+
+NOMINAL_FPS = 25.0
+
+
+@dataclass(frozen=True)
+class ReceiveSettings:
+    """What ``headwire receive`` was asked for, in the order of its options. log: JSON lines, one for each frame shown."""
+
+    room: str
+    signal: str
+    token: str | None = None
+    sink: str = "window"
+    model: str = "auto"
+    record: Path | None = None
+    seconds: float | None = None
+    link: str | None = None
+    log: Path | None = None
+
+
+def run_receiver(settings: ReceiveSettings) -> dict[str, Any]:
+    """Show the room's face until the sender ends the call, the time is over or the process is told to stop.
+
+    Returns the call's figures. Raises UsageError for a sink or model that cannot be had, TransportError when no call
+    comes about.
+    """
+    return asyncio.run(_Receiver(settings).run())
+
+
+class _Receiver:
+    def __init__(self, settings: ReceiveSettings) -> None:
+        self._settings = settings
+        self._link = LinkSpec.parse(settings.link) if settings.link else None
+        self._model = FaceModel.load()
+        self._peer: ReceiverPeer | None = None
+        self._gone = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> dict[str, Any]:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        with ExitStack() as stack:
+            generator = await asyncio.to_thread(create, settings.model, self._model)
+            painter = FacePainter(generator, self._model)
+            specs = [settings.sink] + ([str(settings.record)] if settings.record else [])
+            sinks = [stack.enter_context(open_sink(spec, fps=NOMINAL_FPS)) for spec in specs]
+            signalling = open_signalling(settings.signal, settings.room, "receiver", settings.token)
+            stopped = stack.enter_context(stop_signals())
+            self._player = Player(
+                painter, sinks, settings.log, self._to_local, lambda: loop.call_soon_threadsafe(self._ended.set)
+            )
+            try:
+                if await first(self._connect(signalling), stopped) is None:
+                    return {}
+                usage = ProcessUsage()
+                self._player.start()
+                if settings.seconds is not None:
+                    loop.call_later(settings.seconds, stopped.set)
+                await self._serve(signalling, stopped)
+                await asyncio.to_thread(self._player.stop)
+                figures = self._figures(painter, generator.name, usage)
+            finally:
+                if self._peer is not None:
+                    await self._peer.close()
+                await signalling.close()
+            if self._player.failure is not None:
+                raise self._player.failure
+        return figures
+
+    async def _connect(self, signalling: Signalling) -> ReceiverPeer:
+        self._gone.clear()
+        handlers = Handlers(
+            parameters=self._player.take_packet,
+            photo=lambda data, _: self._player.take_photo(data),
+            gone=lambda _: self._gone.set(),
+        )
+        hello = {"machine": machine_id(), "model": self._model.digest.hex()}
+        peer = await ReceiverPeer.connect(signalling, hello, handlers=handlers, options=PeerOptions(link=self._link))
+        if peer.hello.get("model") != hello["model"]:
+            await peer.close("it has another face model; use the same version of Headwire on both ends")
+            raise TransportError("the sender has another face model: use the same version of Headwire on both ends")
+        self._peer = peer
+        self._player.connected(True)
+        return peer
+
+    async def _serve(self, signalling: Signalling, stopped: asyncio.Event) -> None:
+        """Until the sender ends the call: when it only disappeared, wait for it to come back."""
+        while not stopped.is_set() and not self._ended.is_set():
+            await first(self._gone.wait(), stopped, self._ended)
+            if not self._gone.is_set() or stopped.is_set() or self._ended.is_set():
+                return
+            assert self._peer is not None
+            if self._peer.ended:
+                return
+            logger.info("sender gone: %s", self._peer.gone_reason)
+            self._player.connected(False)
+            await self._peer.close()
+            try:
+                if await first(self._connect(signalling), stopped, self._ended) is None:
+                    return
+            except TransportError as error:
+                logger.warning("%s", error)
+                self._gone.set()
+                await asyncio.sleep(0.5)
+
+    def _to_local(self, seconds: float) -> float | None:
+        """The sender's time since its epoch on this machine's monotonic clock."""
+        peer = self._peer
+        epoch = peer.hello.get("epoch") if peer is not None else None
+        if peer is None or not isinstance(epoch, float):
+            return None
+        if peer.hello.get("machine") == machine_id():
+            return epoch + seconds
+        return peer.clock.to_local(epoch + seconds)
+
+    def _figures(self, painter: FacePainter, model: str, usage: ProcessUsage) -> dict[str, Any]:
+        assert self._peer is not None
+        played, jitter = self._player.figures, self._player.jitter
+        seconds = usage.seconds
+        showing = max(played.last_at - played.first_at, 1e-9)
+        return {
+            "seconds": round(seconds, 3),
+            "frames_shown": played.shown,
+            "fps": round((played.shown - 1) / showing, 3) if played.shown > 1 else 0.0,
+            "payload_kbps": round(played.payload_bytes * 8 / 1000 / seconds, 4),
+            "audio_kbps": 0.0,
+            "reference_bytes": played.photo_bytes,
+            **self._peer.wire().as_dict(),
+            "latency_ms": played.latency_ms(),
+            "freeze_ms_max": round(1000 * played.freeze_s, 2),
+            "lost": jitter.lost,
+            "recovered": 0,
+            "late": jitter.late,
+            "skipped": jitter.skipped,
+            "damaged": played.damaged,
+            "av_skew_ms": {"p50": None, "p95": None},
+            "stages_ms": painter.stages.medians_ms(),
+            "cpu_percent": {"receiver": usage.cpu_percent},
+            "rss_mb": {"receiver": usage.rss_mb},
+            "model": model,
+            "device": "cpu",
+            "threads": 1,
+        }

@@ -1,0 +1,224 @@
+"""The painting thread: packets from the network in, pictures at their time out.
+
+The frame's path on this side, top to bottom: ``take_packet`` (event loop) -> jitter buffer -> ``_show`` (this thread):
+decode -> mesh -> visibility -> generator -> sinks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from codec.errors import BitstreamError
+from codec.packets import FramePacket
+from codec.parameters import Picture
+from receiver.jitter import JitterBuffer, JitterStatistics
+from receiver.painter import FacePainter
+from receiver.sinks import Sink
+
+logger = logging.getLogger(__name__)
+
+BADGE_AFTER_S = 0.3
+"""A face that is missing for so long is said to be."""
+SILENCE_S = 1.0
+"""Without a packet for so long, the picture says so."""
+
+
+@dataclass
+class PlayedFigures:
+    """shown: pictures. first_at, last_at: monotonic time of the first and last. freeze_s: longest time without a new
+    picture. latencies_s: of the last hour's frames, frame read to frame handed to the sink. payload_bytes: of the
+    parameters channel. damaged: messages that were not Headwire's."""
+
+    shown: int = 0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    freeze_s: float = 0.0
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=90_000))
+    payload_bytes: int = 0
+    photo_bytes: int = 0
+    damaged: int = 0
+
+    def latency_ms(self) -> dict[str, float | None]:
+        """p50, p95 and max, ms."""
+        if not self.latencies_s:
+            return {"p50": None, "p95": None, "max": None}
+        ms = 1000 * np.asarray(self.latencies_s)
+        return {"p50": _round(np.percentile(ms, 50)), "p95": _round(np.percentile(ms, 95)), "max": _round(ms.max())}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 3)
+
+
+class Player(threading.Thread):
+    """Paints what arrives. ``take_*`` may be called from any thread; ``failure`` is what ended it before its time.
+
+    to_local: the sender's capture time, s since its epoch, on this machine's monotonic clock (None: not known yet).
+    """
+
+    def __init__(
+        self,
+        painter: FacePainter,
+        sinks: Sequence[Sink],
+        log: Path | None,
+        to_local: Callable[[float], float | None],
+        ended: Callable[[], None],
+    ) -> None:
+        super().__init__(name="painting", daemon=True)
+        self.figures = PlayedFigures()
+        self.failure: Exception | None = None
+        self._painter = painter
+        self._sinks = sinks
+        self._log: TextIO | None = log.open("w") if log else None
+        self._to_local = to_local
+        self._ended = ended
+        self._jitter = JitterBuffer()
+        self._changed = threading.Condition()
+        self._photos: deque[bytes] = deque()
+        self._stopping = False
+        self._connected = False
+        self._arrived_at = 0.0
+        self._face_lost_at: float | None = None
+        self._picture: Picture | None = None
+
+    def take_packet(self, data: bytes, arrival: float) -> None:
+        """A message of the parameters channel. Bytes that are not one are counted and dropped."""
+        try:
+            packet = self._painter.decode(data)
+        except BitstreamError as error:
+            self.figures.damaged += 1
+            logger.warning("dropped: %s", error)
+            return
+        with self._changed:
+            self.figures.payload_bytes += len(data)
+            self._jitter.push(packet, arrival)
+            self._arrived_at = arrival
+            self._changed.notify()
+
+    def take_photo(self, data: bytes) -> None:
+        """A message of the photos channel."""
+        with self._changed:
+            self._photos.append(data)
+            self.figures.photo_bytes += len(data)
+            self._changed.notify()
+
+    def connected(self, connected: bool) -> None:
+        """The sender came (its packets start anew) or went (the picture says so)."""
+        with self._changed:
+            self._connected = connected
+            self._arrived_at = time.monotonic()
+            if connected:
+                self._jitter.restart()
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End the thread after the frame it is at."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self.join()
+
+    @property
+    def jitter(self) -> JitterStatistics:
+        """What became of the packets."""
+        with self._changed:
+            return self._jitter.statistics
+
+    def run(self) -> None:
+        try:
+            while (work := self._next()) is not None:
+                photos, packet = work
+                for data in photos:
+                    self._add_photo(data)
+                if packet is not None and self._painter.ready:
+                    self._show(packet)
+                elif packet is None and not photos:
+                    self._show_silence()
+                if any(sink.closed_by_user for sink in self._sinks):
+                    break
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the thread, which raises it
+            self.failure = error
+        finally:
+            if self._log:
+                self._log.close()
+            self._ended()
+
+    def _next(self) -> tuple[list[bytes], FramePacket | None] | None:
+        """Wait for photos, a frame that is due, or a second of silence; None: stop."""
+        with self._changed:
+            while not self._stopping:
+                now = time.monotonic()
+                packet = self._jitter.pop(now)
+                if packet is not None or self._photos:
+                    photos = list(self._photos)
+                    self._photos.clear()
+                    return photos, packet
+                due = self._jitter.next_due()
+                silence = self._arrived_at + SILENCE_S
+                if self._picture is not None and now >= silence and due is None:
+                    self._arrived_at = now
+                    return [], None
+                wake = min(t for t in (due, silence if self._picture is not None else None, now + 1.0) if t is not None)
+                self._changed.wait(max(0.0, wake - now))
+            return None
+
+    def _add_photo(self, data: bytes) -> None:
+        try:
+            self._painter.add_photo_message(data)
+        except BitstreamError as error:
+            self.figures.damaged += 1
+            logger.warning("dropped: %s", error)
+
+    def _show(self, packet: FramePacket) -> None:
+        self._picture = self._painter.paint(packet.parameters)
+        now = time.monotonic()
+        if not packet.held:
+            self._face_lost_at = None
+        elif self._face_lost_at is None:
+            self._face_lost_at = now
+        lost = self._face_lost_at is not None and now - self._face_lost_at >= BADGE_AFTER_S
+        with self._painter.stages.measure("show"):
+            for sink in self._sinks:
+                sink.show(self._picture, packet.time_ms / 1000, "no face" if lost else None)
+        self._count(packet)
+
+    def _show_silence(self) -> None:
+        """Nothing came for a while: the last picture, marked. It is not a new picture and not counted as one."""
+        assert self._picture is not None
+        badge = "connection is slow" if self._connected else "connection lost"
+        for sink in self._sinks:
+            if sink.live:
+                sink.show(self._picture, time.monotonic(), badge)
+
+    def _count(self, packet: FramePacket) -> None:
+        now = time.monotonic()
+        figures = self.figures
+        captured_at = self._to_local(packet.time_ms / 1000)
+        latency = None if captured_at is None else now - captured_at
+        if figures.shown == 0:
+            figures.first_at = now
+        else:
+            figures.freeze_s = max(figures.freeze_s, now - figures.last_at)
+        figures.last_at = now
+        figures.shown += 1
+        if latency is not None:
+            figures.latencies_s.append(latency)
+        if self._log:
+            entry = {
+                "time_ms": packet.time_ms,
+                "at": round(now, 4),
+                "latency_ms": None if latency is None else round(1000 * latency, 2),
+                "lost": self._jitter.statistics.lost,
+                "payload_bytes": figures.payload_bytes,
+            }
+            self._log.write(json.dumps(entry) + "\n")

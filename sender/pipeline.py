@@ -1,0 +1,222 @@
+"""``headwire send``: camera or file -> encoder -> transport.
+
+Two threads: one captures and encodes (``FaceEncoder``), the event loop sends. A receiver that joins late, or comes back,
+first gets the session's messages again; frames that nobody can receive are encoded and dropped, so that the encoder's
+state goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from codec.errors import TransportError
+from codec.face_model import FaceModel
+from codec.hwfile import Channel, Message
+from receiver.sinks import Sink, open_sink
+from sender.capture import Source, open_source
+from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
+from sender.tracking import FaceTracker
+from transport.link import LinkSpec
+from transport.peer import Handlers, PeerOptions, SenderPeer
+from transport.process import ProcessUsage, machine_id, stop_signals
+from transport.signalling import Signalling, open_signalling
+from transport.waiting import first
+
+logger = logging.getLogger(__name__)
+
+MAX_FPS = 25.0
+
+
+@dataclass(frozen=True)
+class SendSettings:
+    """What ``headwire send`` was asked for, in the order of its options.
+
+    signal: URL of the signalling server or ``paste``. camera or play: the source. reference: ``auto``, ``first`` or a
+    picture file. record: keep the coded pictures there. loop: play the file again when it ends. start: skip so many
+    seconds of it.
+    """
+
+    room: str
+    signal: str
+    token: str | None = None
+    camera: str | None = None
+    play: Path | None = None
+    microphone: str | None = None
+    audio: bool = True
+    reference: str = "auto"
+    crop: str = "auto"
+    seconds: float | None = None
+    rate: str = "normal"
+    photos_kbps: float = 0.0
+    motion: str = "off"
+    link: str | None = None
+    record: Path | None = None
+    loop: bool = False
+    start: float = 0.0
+
+
+def run_sender(settings: SendSettings) -> dict[str, Any]:
+    """Send until the source ends, the time is over or the process is told to stop. Returns the call's figures.
+
+    Raises UsageError for what cannot be opened, TransportError when no call comes about.
+    """
+    return asyncio.run(_Sender(settings).run())
+
+
+class _Sender:
+    def __init__(self, settings: SendSettings) -> None:
+        self._settings = settings
+        self._link = LinkSpec.parse(settings.link) if settings.link else None
+        self._epoch = time.monotonic()
+        self._peer: SenderPeer | None = None
+        self._photos: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = asyncio.Event()
+        self._failure: Exception | None = None
+        self._gone = asyncio.Event()
+        self._captured = self._sent = self._payload_bytes = self._reference_bytes = 0
+
+    async def run(self) -> dict[str, Any]:
+        self._loop = asyncio.get_running_loop()
+        settings = self._settings
+        with ExitStack() as stack:
+            source, encoder, recorder = await asyncio.to_thread(self._open, stack)
+            signalling = open_signalling(settings.signal, settings.room, "sender", settings.token)
+            stopped = stack.enter_context(stop_signals())
+            self._hello = {"epoch": self._epoch, "machine": machine_id(), "model": encoder.model_digest}
+            try:
+                peer = await first(self._connect(signalling), stopped, self._ended)
+                if peer is None:
+                    return {}
+                usage = ProcessUsage()
+                thread = threading.Thread(target=self._frames, args=(source, encoder, recorder), name="frames")
+                thread.start()
+                photos = asyncio.create_task(self._send_photos())
+                try:
+                    await self._serve(signalling, encoder, stopped)
+                finally:
+                    source.close()
+                    await asyncio.to_thread(thread.join)
+                    photos.cancel()
+                    figures = self._figures(encoder, usage)
+            finally:
+                if self._peer is not None:
+                    await self._peer.close()
+                await signalling.close()
+        if self._failure is not None:
+            raise self._failure
+        return figures
+
+    def _open(self, stack: ExitStack) -> tuple[Source, FaceEncoder, Sink | None]:
+        settings = self._settings
+        reference = settings.reference
+        chosen = reference if reference in ("auto", "first") else picture_reference(Path(reference))
+        source = stack.enter_context(
+            open_source(
+                settings.play,
+                settings.camera,
+                loop=settings.loop,
+                seconds=settings.seconds,
+                start=settings.start,
+                max_fps=MAX_FPS,
+            )
+        )
+        tracker = stack.enter_context(FaceTracker(settings.crop))
+        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen))
+        recorder = None
+        if settings.record is not None:
+            rate = Fraction(source.fps).limit_denominator(1000)
+            recorder = stack.enter_context(open_sink(str(settings.record), fps=rate, realtime=True))
+        return source, encoder, recorder
+
+    async def _connect(self, signalling: Signalling) -> SenderPeer:
+        self._gone.clear()
+        handlers = Handlers(gone=lambda _: self._gone.set())
+        options = PeerOptions(link=self._link)
+        self._peer = await SenderPeer.connect(signalling, self._hello, handlers=handlers, options=options)
+        return self._peer
+
+    async def _serve(self, signalling: Signalling, encoder: FaceEncoder, stopped: asyncio.Event) -> None:
+        """Until the source ends: keep a receiver connected, and give a new one what it needs."""
+        while not self._ended.is_set() and not stopped.is_set():
+            await first(self._gone.wait(), stopped, self._ended)
+            if not self._gone.is_set() or self._ended.is_set() or stopped.is_set():
+                return
+            assert self._peer is not None
+            logger.info("receiver gone: %s", self._peer.gone_reason)
+            await self._peer.close()
+            while not self._photos.empty():
+                self._photos.get_nowait()
+            try:
+                if await first(self._connect(signalling), stopped, self._ended) is None:
+                    return
+            except TransportError as error:
+                logger.warning("%s", error)
+                self._gone.set()
+                await asyncio.sleep(0.5)
+                continue
+            self._post(list(encoder.session))
+
+    def _frames(self, source: Source, encoder: FaceEncoder, recorder: Sink | None) -> None:
+        """The frame's path, in its own thread: captured -> encoder -> messages -> the loop."""
+        try:
+            for frame in source:
+                time_ms = round(1000 * (frame.captured_at - self._epoch))
+                messages = encoder.encode(frame.picture, time_ms)
+                self._captured = frame.index + 1
+                if messages:
+                    self._loop.call_soon_threadsafe(self._post, messages)
+                if recorder is not None and encoder.tracked is not None and not encoder.opening:
+                    recorder.show(encoder.tracked.picture, time_ms / 1000)
+            self._loop.call_soon_threadsafe(self._post, encoder.finish())
+        except Exception as error:  # noqa: BLE001 - handed to the event loop, which raises it
+            self._failure = error
+        finally:
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _post(self, messages: list[Message]) -> None:
+        peer = self._peer
+        if peer is None or not peer.alive:
+            return
+        for message in messages:
+            if message.channel is Channel.PHOTOS:
+                self._photos.put_nowait(message.data)
+            else:
+                peer.send_parameters(message.data)
+                self._sent += 1
+                self._payload_bytes += len(message.data)
+
+    async def _send_photos(self) -> None:
+        while True:
+            data = await self._photos.get()
+            try:
+                assert self._peer is not None
+                await self._peer.send_photo_message(data)
+                self._reference_bytes += len(data)
+            except TransportError as error:
+                logger.info("photo not sent: %s", error)
+
+    def _figures(self, encoder: FaceEncoder, usage: ProcessUsage) -> dict[str, Any]:
+        assert self._peer is not None
+        seconds = usage.seconds
+        return {
+            "seconds": round(seconds, 3),
+            "frames_captured": self._captured,
+            "frames_sent": self._sent,
+            "fps": round(self._sent / seconds, 3),
+            "payload_kbps": round(self._payload_bytes * 8 / 1000 / seconds, 4),
+            "audio_kbps": 0.0,
+            "reference_bytes": self._reference_bytes,
+            **self._peer.wire().as_dict(),
+            "stages_ms": encoder.stages.medians_ms(),
+            "cpu_percent": {"sender": usage.cpu_percent},
+            "rss_mb": {"sender": usage.rss_mb},
+            "setup_seconds": round(self._peer.setup_seconds, 3),
+        }

@@ -154,12 +154,15 @@ def devices(as_json: JsonOption = False) -> None:
     from sender.devices import list_devices
 
     found = list_devices()
+    kinds = ("camera", "microphone", "speaker", "inference")
+    named = {f"{k}s" if k != "inference" else k: [f"{d.index}: {d.name}" for d in found.of(k)] for k in kinds}
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(named | {"notes": found.notes}, indent=2))
         return
-    for kind, names in found.items():
-        print(f"{kind}:")
-        print("".join(f"  {name}\n" for name in names) or "  none\n", end="")
+    for kind, names in named.items():
+        print(f"{kind}:\n" + ("".join(f"  {name}\n" for name in names) or "  none\n"), end="")
+    for note in found.notes:
+        print(note)
 
 
 @app.command()

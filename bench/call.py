@@ -61,7 +61,7 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
             DEMO_FOLDER.mkdir(exist_ok=True)
             target = DEMO_FOLDER / "call.mp4"
             work = Path(folder)
-            compose(work / "sent.mkv", work / "shown.mkv", work / "shown.jsonl", target, wire=figures)
+            compose(work / "sent.rec", work / "shown.rec", work / "shown.jsonl", target, wire=figures)
             figures["video"] = str(target)
     return figures
 
@@ -75,8 +75,8 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
         send += ["--seconds", str(settings.seconds), "--loop"] if settings.seconds else []
         receive = ["receive", *room, *link, "--model", settings.model]
         if settings.sink is None:
-            send += ["--record", str(work / "sent.mkv")]
-            receive += ["--sink", str(work / "shown.mkv"), "--log", str(work / "shown.jsonl")]
+            send += ["--record", str(work / "sent.rec")]
+            receive += ["--sink", str(work / "shown.rec"), "--log", str(work / "shown.jsonl")]
         else:
             receive += ["--sink", settings.sink]
         with stop_signals() as stopped:

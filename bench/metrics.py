@@ -51,19 +51,19 @@ def _batch(pictures: Pictures) -> Pictures:
 def l1(truth: Pictures, shown: Pictures) -> Figures:
     """Mean absolute difference, on the scale 0..255."""
     a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
-    return np.abs(a - b).mean((1, 2, 3), dtype=np.float64)
+    return np.asarray(np.abs(a - b).mean((1, 2, 3)), np.float64)
 
 
 def psnr(truth: Pictures, shown: Pictures) -> Figures:
     """Peak signal-to-noise ratio over all three channels, dB; infinite for equal pictures."""
     a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
-    error = ((a - b) ** 2).mean((1, 2, 3), dtype=np.float64)
+    error = np.asarray(((a - b) ** 2).mean((1, 2, 3)), np.float64)
     with np.errstate(divide="ignore"):
         return np.asarray(10 * np.log10(255.0**2 / error), np.float64)
 
 
 def ssim(truth: Pictures, shown: Pictures) -> Figures:
-    """Structural similarity (Wang et al. 2004): Gaussian window of 11, sigma 1.5, each channel by itself, then the mean."""
+    """Structural similarity (Wang et al. 2004): Gaussian window of 11, sigma 1.5, mean over pixels and channels."""
     import cv2
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -81,7 +81,10 @@ def ssim(truth: Pictures, shown: Pictures) -> Figures:
 
 
 class Lpips:
-    """LPIPS with its linear heads. net: ``alex`` or ``vgg``. Raises HeadwireError where torch or the weights are missing."""
+    """LPIPS with its linear heads. net: ``alex`` or ``vgg``.
+
+    Raises HeadwireError where torch is missing or the weights cannot be had.
+    """
 
     def __init__(self, net: str = "alex") -> None:
         if net not in _NETS:

@@ -85,14 +85,14 @@ def rotation_matrix(rotation: ArrayLike) -> NDArray[np.float64]:
 
 
 def euler_angles(matrix: ArrayLike) -> NDArray[np.float64]:
-    """(3, 3) rotation -> (3,) pitch, yaw, roll in radians; inverse of ``rotation_matrix`` for pitch within 90 degrees."""
+    """(3, 3) rotation -> (3,) pitch, yaw, roll in radians; undoes ``rotation_matrix`` for pitch within 90 degrees."""
     r = np.asarray(matrix, np.float64)
     pitch = np.arcsin(np.clip(r[2, 1], -1.0, 1.0))
     return np.array([pitch, np.arctan2(-r[2, 0], r[2, 2]), np.arctan2(-r[0, 1], r[1, 1])])
 
 
 def project(vertices: Floats, camera: Camera) -> Floats:
-    """(N, 3) model coordinates -> (N, 3) float32: x, y in pixels of the picture, and depth in pixels, away from the viewer.
+    """(N, 3) model coordinates -> (N, 3) float32: x, y in pixels of the picture, depth in pixels, away.
 
     The formula is ``Camera``'s. Depth keeps the order of ``(R v)_z`` and is not divided.
     """
@@ -175,10 +175,12 @@ class FaceModel:
         return _load(Path(path or DEFAULT))
 
     def save(self, path: Path | str) -> None:
-        """Write the model: mean as float32, bases as float16."""
+        """Write the model: mean float32, identity basis int8 with a scale by mode, expression basis float16."""
+        scale = np.maximum(np.abs(self.identity_basis).max(axis=(1, 2)) / 127.0, 1e-12).astype(np.float32)
         arrays: dict[str, Any] = {
             "mean": self.mean,
-            "identity_basis": self.identity_basis.astype(np.float16),
+            "identity_basis": np.round(self.identity_basis / scale[:, None, None]).astype(np.int8),
+            "identity_scale": scale,
             "expression_basis": self.expression_basis.astype(np.float16),
             "triangles": self.triangles.astype(np.uint16),
             "names": np.array(self.names, np.str_),
@@ -195,13 +197,13 @@ def _load(path: Path) -> FaceModel:
         with np.load(path, allow_pickle=False) as file:
             model = FaceModel(
                 file["mean"].astype(np.float32),
-                file["identity_basis"].astype(np.float32),
+                file["identity_basis"].astype(np.float32) * file["identity_scale"].astype(np.float32)[:, None, None],
                 file["expression_basis"].astype(np.float32),
                 file["triangles"].astype(np.int32),
                 tuple(str(name) for name in file["names"]),
                 str(file["provenance"]),
             )
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise HeadwireError(f"{path} is not a Headwire face model: {error}") from error
     check(model, str(path))
     return model
@@ -220,7 +222,7 @@ def check(model: FaceModel, source: str) -> None:
         and model.triangles.ndim == 2
         and model.triangles.shape[1] == 3
         and len(model.triangles) > 0
-        and 0 <= int(model.triangles.min())
+        and int(model.triangles.min()) >= 0
         and int(model.triangles.max()) < count
     )
     finite = all(bool(np.isfinite(a).all()) for a in (model.mean, model.identity_basis, model.expression_basis))

@@ -1,41 +1,39 @@
 """Gauss-Newton on one frame: camera and expression from landmarks, the identity held.
 
-Minimised, in model units (pixels over the scale), with sigma the noise of a landmark:
+Minimised, in model units (pixels over the scale), with sigma the noise of a landmark and D = diag(1, 1, depth weight):
 
-    sum_n w_n rho(|y_n - x_n(camera, p_exp)|^2) + sigma^2 |(p_exp - prior) / spread|^2
+    sum_n w_n rho(|y_n - x_n(camera, p_exp)|^2) + sigma^2 |p_exp - prior|^2
 
-rho is the Geman-McClure kernel: a point that lies far off pulls no more. The expression's part of the normal matrix is a sum of
-six precomputed 28x28 matrices weighted by the entries of R^T R's visible part; the kernel only lowers weights, so that matrix
-is an upper bound of the true one and every step descends. The camera moves by (d scale / scale, a small rotation from the
-left, d translation / scale).
+rho is the Geman-McClure kernel: a point that lies far off pulls no more. The camera is weak perspective (a perspective
+term, tried, made the projection of FaceMesh's landmarks worse at every yaw) and moves by (d scale / scale, a small
+rotation from the left, d translation / scale). Then every entry of the normal matrix is a fixed 3x3 matrix, applied to
+moments of the modes that are precomputed; only residuals and gradients visit the points. The kernel lowers weights
+alone, so the matrix without it bounds the true one from above and every step descends.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from codec.parameters import Floats
 
-RIGID = 6
-"""Camera unknowns: scale, three of rotation, two of translation. Perspective is held."""
-
-PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def gram(left: Floats, right: Floats, weight: Floats) -> Floats:
-    """(A, N, 3), (B, N, 3), (N,) -> (6, A, B) float32: weighted products of the bases by pair of axes, made symmetric.
+class Modes(NamedTuple):
+    """A basis and its moments, ready for ``solve``.
 
-    For a symmetric M (3, 3), sum_ab M_ab <left_a, right_b> = sum over PAIRS of M_ab * gram (off-diagonal pairs hold both).
+    basis (A, 3, N), weight (N,), moments (A, A, 3, 3): sum_n w u_a u_b^T, sums (A, 3): sum_n w u_a, ridge (A,).
     """
-    out = []
-    for a, b in PAIRS:
-        product = (left[:, :, a] * weight).astype(np.float64) @ right[:, :, b].T.astype(np.float64)
-        if a != b:
-            product = product + (left[:, :, b] * weight).astype(np.float64) @ right[:, :, a].T.astype(np.float64)
-        out.append(product)
-    return np.stack(out).astype(np.float32)
+
+    basis: Floats
+    weight: Floats
+    moments: Floats
+    sums: Floats
+    ridge: Floats
 
 
 def planes(basis: Floats) -> Floats:
@@ -43,206 +41,165 @@ def planes(basis: Floats) -> Floats:
     return np.ascontiguousarray(basis.transpose(0, 2, 1), np.float32)
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"}, nogil=True)  # type: ignore[untyped-decorator]
-def evaluate(neutral, basis, weight, y, depth_weight, kernel, coefficients, rotation, scale, tx, ty, perspective, out):  # type: ignore[no-untyped-def]  # numba infers these
-    """Residuals and gradients at a state; fills ``out`` and returns (weighted energy, rms in model units).
+def moments(left: Floats, right: Floats, weight: Floats) -> Floats:
+    """(A, 3, N), (B, 3, N), (N,) -> (A, B, 3, 3) float32: sum_n w left_a right_b^T."""
+    a, b = len(left), len(right)
+    weighted = (left * weight).reshape(3 * a, -1).astype(np.float64)
+    product = (weighted @ right.reshape(3 * b, -1).T.astype(np.float64)).reshape(a, 3, b, 3).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(product, np.float32)
 
-    neutral (3, N), basis (A, 3, N), weight (N,), y (3, N) pixels, kernel: width of rho in model units.
-    out (9 + RIGID * 3, N): rows 0-2 turned shape, 3-5 weighted residual as seen, 6-8 the same in model axes,
-    the rest the camera's Jacobian transposed into model axes (d log scale, rotation x, y, z, translation x, y).
+
+def modes(basis: Floats, weight: Floats, sigma: float) -> Modes:
+    """(A, N, 3) basis, (N,) weights, the noise of a landmark in model units -> ``Modes``."""
+    flat = planes(basis)
+    ridge = np.full(len(basis), sigma * sigma, np.float32)
+    sums = np.ascontiguousarray(flat @ weight, np.float32)
+    return Modes(flat, np.asarray(weight, np.float32), moments(flat, flat, weight), sums, ridge)
+
+
+def against(modes: Modes, shape: Floats) -> Floats:
+    """(N, 3) -> (A, 3, 3) float32: the modes' moments with a shape, which ``solve`` wants of the neutral face."""
+    return np.ascontiguousarray(moments(modes.basis, planes(shape[None]), modes.weight)[:, 0])
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def evaluate(
+    modes: Any, neutral: Any, weight: Any, y: Any, depth: Any, width: Any, code: Any, r: Any, pose: Any, out: Any
+) -> Any:
+    """Residuals and gradients at a state.
+
+    neutral (3, N), weight (N,) of this frame's points, y (3, N) pixels, depth: weight of z, width of rho, code (A,),
+    r (3, 3), pose (3,): scale, x, y. out (9, N): the shape, the shape turned, the weighted residual in model axes.
+    Returns the gradient (A + 6,), the shape's weighted second moments (3, 3) and sums (3,), and the rms residual,
+    unweighted, in model units.
     """
-    count = neutral.shape[1]
-    inverse = 1.0 / scale
-    v0 = out[6]
-    v1 = out[7]
-    v2 = out[8]
-    for n in range(count):
-        v0[n] = neutral[0, n]
-        v1[n] = neutral[1, n]
-        v2[n] = neutral[2, n]
-    for a in range(basis.shape[0]):
-        c = coefficients[a]
-        if c != 0.0:
+    size, count = modes.basis.shape[0], modes.basis.shape[2]
+    zero, one = np.float32(0.0), np.float32(1.0)
+    inverse = one / np.float32(pose[0])
+    tx, ty = np.float32(pose[1]), np.float32(pose[2])
+    for i in range(3):
+        for n in range(count):
+            out[i, n] = neutral[i, n]
+    for a in range(size):
+        c = code[a]
+        for i in range(3):
             for n in range(count):
-                v0[n] += c * basis[a, 0, n]
-                v1[n] += c * basis[a, 1, n]
-                v2[n] += c * basis[a, 2, n]
-    r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
-    r10, r11, r12 = rotation[1, 0], rotation[1, 1], rotation[1, 2]
-    r20, r21, r22 = rotation[2, 0], rotation[2, 1], rotation[2, 2]
-    depth = np.float32(0.0)
-    total = np.float32(1e-9)
+                out[i, n] += c * modes.basis[a, i, n]
+    r00, r01, r02 = r[0, 0], r[0, 1], r[0, 2]
+    r10, r11, r12 = r[1, 0], r[1, 1], r[1, 2]
+    r20, r21, r22 = r[2, 0], r[2, 1], r[2, 2]
+    offset, total, seen = zero, np.float32(1e-9), np.float32(1e-9)
     for n in range(count):
-        t0 = r00 * v0[n] + r01 * v1[n] + r02 * v2[n]
-        t1 = r10 * v0[n] + r11 * v1[n] + r12 * v2[n]
-        t2 = r20 * v0[n] + r21 * v1[n] + r22 * v2[n]
-        out[0, n] = t0
-        out[1, n] = t1
-        out[2, n] = t2
-        depth += weight[n] * (y[2, n] * inverse - t2)
+        v0, v1, v2 = out[0, n], out[1, n], out[2, n]
+        out[3, n] = r00 * v0 + r01 * v1 + r02 * v2
+        out[4, n] = r10 * v0 + r11 * v1 + r12 * v2
+        t2 = r20 * v0 + r21 * v1 + r22 * v2
+        out[5, n] = t2
+        offset += weight[n] * (y[2, n] * inverse - t2)
         total += weight[n]
-    depth /= total
-    energy = np.float32(0.0)
-    squares = np.float32(0.0)
-    width = 1.0 / (kernel * kernel)
+    offset /= total
+    squares = zero
+    sharp = one / (width * width)
+    g0, g1, g2, g3, g4, g5 = zero, zero, zero, zero, zero, zero
     for n in range(count):
-        t0 = out[0, n]
-        t1 = out[1, n]
-        t2 = out[2, n]
-        g = 1.0 / max(1.0 + perspective * t2, np.float32(0.25))
-        x0 = t0 * g
-        x1 = t1 * g
-        e0 = (y[0, n] - tx) * inverse - x0
-        e1 = (y[1, n] - ty) * inverse - x1
-        e2 = y[2, n] * inverse - t2 - depth
+        t0, t1, t2 = out[3, n], out[4, n], out[5, n]
+        e0 = (y[0, n] - tx) * inverse - t0
+        e1 = (y[1, n] - ty) * inverse - t1
+        e2 = y[2, n] * inverse - t2 - offset
         s = e0 * e0 + e1 * e1
-        k = 1.0 / (1.0 + s * width)
+        k = one / (one + s * sharp)
         w = weight[n] * k * k
-        squares += weight[n] * s
-        energy += weight[n] * s * k
-        wz = w * depth_weight
+        present = one if weight[n] > zero else zero
+        squares += present * s
+        seen += present
         e0 *= w
         e1 *= w
-        e2 *= wz
-        out[3, n] = e0
-        out[4, n] = e1
-        out[5, n] = e2
-        w = weight[n]
-        # d(x0, x1, t2) / d(t0, t1, t2), transposed, applied to the weighted residual
-        q = perspective * g
-        b0 = g * e0
-        b1 = g * e1
-        b2 = e2 - q * (x0 * e0 + x1 * e1)
-        out[6, n] = r00 * b0 + r10 * b1 + r20 * b2
-        out[7, n] = r01 * b0 + r11 * b1 + r21 * b2
-        out[8, n] = r02 * b0 + r12 * b1 + r22 * b2
-        wz = w * depth_weight
-        # camera Jacobian: w * (dx0, dx1, sqrt-free depth row), carried to model axes; rows 9.. in threes
-        for j in range(6):
-            if j == 0:
-                j0, j1, j2 = x0, x1, t2
-            elif j == 1:
-                j0, j1, j2 = np.float32(0.0) - x0 * q * t1, -t2 * g - x1 * q * t1, t1
-            elif j == 2:
-                j0, j1, j2 = t2 * g + x0 * q * t0, x1 * q * t0, -t0
-            elif j == 3:
-                j0, j1, j2 = -t1 * g, t0 * g, np.float32(0.0)
-            elif j == 4:
-                j0, j1, j2 = np.float32(1.0), np.float32(0.0), np.float32(0.0)
-            else:
-                j0, j1, j2 = np.float32(0.0), np.float32(1.0), np.float32(0.0)
-            j0 *= w * g
-            j1 *= w * g
-            j2 *= wz
-            row = 9 + 3 * j
-            out[row, n] = r00 * j0 + r10 * j1 + r20 * j2
-            out[row + 1, n] = r01 * j0 + r11 * j1 + r21 * j2
-            out[row + 2, n] = r02 * j0 + r12 * j1 + r22 * j2
-    return energy, np.sqrt(squares / total)
-
-
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"}, nogil=True)  # type: ignore[untyped-decorator]
-def assemble(basis, grams, weight, depth_weight, rotation, perspective, out, matrix, vector):  # type: ignore[no-untyped-def]
-    """Normal equations at the state that ``evaluate`` left in ``out``: fills matrix (A+6, A+6) and vector (A+6,)."""
-    size = basis.shape[0]
-    count = basis.shape[2]
-    mean_g = np.float32(0.0)
-    total = np.float32(1e-9)
-    for n in range(count):
-        g = 1.0 / max(1.0 + perspective * out[2, n], np.float32(0.25))
-        mean_g += weight[n] * g * g
-        total += weight[n]
-    mean_g /= total
-    m = np.empty(6, np.float32)
-    k = 0
-    for a in range(3):
-        for b in range(a, 3):
-            m[k] = (
-                mean_g * (rotation[0, a] * rotation[0, b] + rotation[1, a] * rotation[1, b])
-                + depth_weight * rotation[2, a] * rotation[2, b]
-            )
-            k += 1
+        e2 *= w * depth
+        g0 += e0 * t0 + e1 * t1 + e2 * t2
+        g1 += t1 * e2 - t2 * e1
+        g2 += t2 * e0 - t0 * e2
+        g3 += t0 * e1 - t1 * e0
+        g4 += e0
+        g5 += e1
+        out[6, n] = r00 * e0 + r10 * e1 + r20 * e2
+        out[7, n] = r01 * e0 + r11 * e1 + r21 * e2
+        out[8, n] = r02 * e0 + r12 * e1 + r22 * e2
+    gradient = np.empty(size + 6, np.float32)
     for a in range(size):
-        for b in range(a + 1):
-            value = np.float32(0.0)
-            for k in range(6):
-                value += m[k] * grams[k, a, b]
-            matrix[a, b] = value
-        s = np.float32(0.0)
+        s = zero
         for i in range(3):
             for n in range(count):
-                s += basis[a, i, n] * out[6 + i, n]
-        vector[a] = s
-    for a in range(size):
-        c0 = np.float32(0.0)
-        c1 = np.float32(0.0)
-        c2 = np.float32(0.0)
-        c3 = np.float32(0.0)
-        c4 = np.float32(0.0)
-        c5 = np.float32(0.0)
-        for i in range(3):
+                s += modes.basis[a, i, n] * out[6 + i, n]
+        gradient[a] = s
+    gradient[size : size + 6] = (g0, g1, g2, g3, g4, g5)
+    second = np.empty((3, 3), np.float32)
+    first = np.empty(3, np.float32)
+    for i in range(3):
+        s = zero
+        for n in range(count):
+            s += modes.weight[n] * out[i, n]
+        first[i] = s
+        for j in range(i + 1):
+            s = zero
             for n in range(count):
-                u = basis[a, i, n]
-                c0 += u * out[9 + i, n]
-                c1 += u * out[12 + i, n]
-                c2 += u * out[15 + i, n]
-                c3 += u * out[18 + i, n]
-                c4 += u * out[21 + i, n]
-                c5 += u * out[24 + i, n]
-        matrix[size, a] = c0
-        matrix[size + 1, a] = c1
-        matrix[size + 2, a] = c2
-        matrix[size + 3, a] = c3
-        matrix[size + 4, a] = c4
-        matrix[size + 5, a] = c5
-    for j in range(6):
-        vector[size + j] = 0.0
-        for l in range(j + 1):
-            matrix[size + j, size + l] = 0.0
-    gradient = np.zeros(6, np.float32)
-    block = np.zeros((6, 6), np.float32)
-    jac = np.empty((6, 3), np.float32)
-    for n in range(count):
-        t0 = out[0, n]
-        t1 = out[1, n]
-        t2 = out[2, n]
-        g = 1.0 / max(1.0 + perspective * t2, np.float32(0.25))
-        x0 = t0 * g
-        x1 = t1 * g
-        q = perspective * g
-        jac[0, 0] = x0
-        jac[0, 1] = x1
-        jac[0, 2] = t2
-        jac[1, 0] = -x0 * q * t1
-        jac[1, 1] = -t2 * g - x1 * q * t1
-        jac[1, 2] = t1
-        jac[2, 0] = t2 * g + x0 * q * t0
-        jac[2, 1] = x1 * q * t0
-        jac[2, 2] = -t0
-        jac[3, 0] = -t1 * g
-        jac[3, 1] = t0 * g
-        jac[3, 2] = 0.0
-        jac[4, 0] = 1.0
-        jac[4, 1] = 0.0
-        jac[4, 2] = 0.0
-        jac[5, 0] = 0.0
-        jac[5, 1] = 1.0
-        jac[5, 2] = 0.0
-        w = weight[n]
-        for j in range(6):
-            gradient[j] += jac[j, 0] * out[3, n] + jac[j, 1] * out[4, n] + jac[j, 2] * out[5, n]
-            for l in range(j + 1):
-                block[j, l] += w * (
-                    jac[j, 0] * jac[l, 0] + jac[j, 1] * jac[l, 1] + depth_weight * jac[j, 2] * jac[l, 2]
-                )
-    for j in range(6):
-        vector[size + j] = gradient[j]
-        for l in range(j + 1):
-            matrix[size + j, size + l] = block[j, l]
+                s += modes.weight[n] * out[i, n] * out[j, n]
+            second[i, j] = s
+            second[j, i] = s
+    return gradient, second, first, np.sqrt(squares / seen)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def cholesky_solve(matrix, vector):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def camera_matrices(r: Any, depth: Any) -> Any:
+    """(7, 3, 3): R^T D R; R^T D R and R^T D [e_i]x R of scale and rotation; D R's first two rows as (2, 3) in the last two.
+
+    With them d x . D . d x' is a contraction with moments: rows 1-4 act on the shape, 5 and 6 hold translation in row 0.
+    """
+    out = np.zeros((7, 3, 3), np.float32)
+    for i in range(3):
+        for j in range(3):
+            out[0, i, j] = r[0, i] * r[0, j] + r[1, i] * r[1, j] + depth * r[2, i] * r[2, j]
+            out[1, i, j] = out[0, i, j]
+            out[2, i, j] = -r[1, i] * r[2, j] + depth * r[2, i] * r[1, j]
+            out[3, i, j] = r[0, i] * r[2, j] - depth * r[2, i] * r[0, j]
+            out[4, i, j] = -r[0, i] * r[1, j] + r[1, i] * r[0, j]
+        out[5, 0, i] = r[0, i]
+        out[6, 0, i] = r[1, i]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def camera_block(r: Any, depth: Any, second: Any, first: Any, total: Any, matrix: Any, at: Any) -> None:
+    """Fill matrix[at:at+6, at:at+6] (lower half) with the camera's own part of the normal matrix."""
+    m = np.zeros((3, 3), np.float32)
+    f = np.zeros(3, np.float32)
+    for i in range(3):
+        for k in range(3):
+            f[i] += r[i, k] * first[k]
+        for j in range(3):
+            for k in range(3):
+                for h in range(3):
+                    m[i, j] += r[i, k] * second[k, h] * r[j, h]
+    x, y, z = f[0], f[1], f[2]
+    full = np.zeros((6, 6), np.float32)
+    full[0, 0] = m[0, 0] + m[1, 1] + depth * m[2, 2]
+    full[1, 0] = -m[1, 2] + depth * m[2, 1]
+    full[2, 0] = m[0, 2] - depth * m[2, 0]
+    full[1, 1] = m[2, 2] + depth * m[1, 1]
+    full[2, 1] = -depth * m[0, 1]
+    full[2, 2] = m[2, 2] + depth * m[0, 0]
+    full[3, 1] = -m[2, 0]
+    full[3, 2] = -m[2, 1]
+    full[3, 3] = m[0, 0] + m[1, 1]
+    full[4, 0], full[4, 2], full[4, 3], full[4, 4] = x, z, -y, total
+    full[5, 0], full[5, 1], full[5, 3], full[5, 5] = y, -z, x, total
+    for i in range(6):
+        for j in range(i + 1):
+            matrix[at + i, at + j] = full[i, j]
+        matrix[at + i, at + i] *= np.float32(1.00001)
+
+
+@njit(cache=True, nogil=True)
+def cholesky_solve(matrix: Any, vector: Any) -> Any:
     """Solve in place with the lower half of a positive definite matrix; False if it is not one."""
     size = len(vector)
     for i in range(size):
@@ -269,67 +226,82 @@ def cholesky_solve(matrix, vector):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def turn(rotation, x, y, z):  # type: ignore[no-untyped-def]
-    """exp of the small rotation (x, y, z), times ``rotation``, made orthonormal by construction (Rodrigues)."""
+@njit(cache=True, nogil=True)
+def turn(rotation: Any, x: Any, y: Any, z: Any) -> Any:
+    """The rotation by the vector (x, y, z) (Rodrigues), after ``rotation``, made orthonormal again."""
     angle = np.sqrt(x * x + y * y + z * z)
-    if angle < 1e-9:
-        return rotation.copy()
-    c = np.cos(angle)
-    s = np.sin(angle) / angle
-    k = (1.0 - c) / (angle * angle)
-    e = np.empty((3, 3), np.float64)
-    e[0, 0] = c + k * x * x
-    e[0, 1] = k * x * y - s * z
-    e[0, 2] = k * x * z + s * y
-    e[1, 0] = k * x * y + s * z
-    e[1, 1] = c + k * y * y
-    e[1, 2] = k * y * z - s * x
-    e[2, 0] = k * x * z - s * y
-    e[2, 1] = k * y * z + s * x
-    e[2, 2] = c + k * z * z
+    s = np.sin(angle) / angle if angle > 1e-9 else 1.0
+    k = (1.0 - np.cos(angle)) / (angle * angle) if angle > 1e-6 else 0.5
+    e = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     out = np.zeros((3, 3), np.float64)
     for i in range(3):
         for j in range(3):
             for m in range(3):
-                out[i, j] += e[i, m] * rotation[m, j]
+                square = e[i, 0] * e[0, m] + e[i, 1] * e[1, m] + e[i, 2] * e[2, m]
+                out[i, j] += ((1.0 if i == m else 0.0) + s * e[i, m] + k * square) * rotation[m, j]
+    out[0] /= np.sqrt(out[0] @ out[0])
+    out[1] -= (out[1] @ out[0]) * out[0]
+    out[1] /= np.sqrt(out[1] @ out[1])
+    out[2] = np.cross(out[0], out[1])
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def solve(
-    neutral, basis, grams, weight, y, depth_weight, kernel, prior, ridge, coefficients, rotation, pose, iterations, out
-):  # type: ignore[no-untyped-def]
-    """Iterate from (coefficients, rotation, pose) until the step is small; changes them in place.
+    modes: Any, neutral: Any, neutral_moments: Any, weight: Any, y: Any, depth: Any, kernel: Any, prior: Any,
+    code: Any, rotation: Any, pose: Any, iterations: Any, out: Any,
+) -> Any:  # fmt: skip
+    """Iterate from (code, rotation, pose) until the step is small; changes them in place.
 
-    pose (4,) float64: scale, x, y, perspective. prior (A,): where the coefficients are drawn; ridge (A,): how strongly.
-    Returns (rms in model units, iterations used, ok).
+    The first step is taken with a kernel ten times as wide, so that a face that has moved is not taken for outliers.
+    neutral_moments (A, 3, 3): ``against`` of the neutral. prior (A,): where the code is drawn. pose (3,) float64: scale,
+    x, y. out: see ``evaluate``; it stands at the solution up to the last, small step.
+    Returns (rms in model units, ok).
     """
-    size = basis.shape[0]
+    size = len(code)
     matrix = np.empty((size + 6, size + 6), np.float32)
-    vector = np.empty(size + 6, np.float32)
-    rms = np.float32(0.0)
-    used = 0
+    mixed = np.empty((3, 3), np.float32)
+    depth = np.float32(depth)
+    total = modes.weight.sum()
     for step in range(iterations + 1):
         r = rotation.astype(np.float32)
-        _, rms = evaluate(
-            neutral, basis, weight, y, np.float32(depth_weight), np.float32(kernel), coefficients, r,
-            np.float32(pose[0]), np.float32(pose[1]), np.float32(pose[2]), np.float32(pose[3]), out,
-        )  # fmt: skip
+        width = np.float32(kernel if step > 0 else 10.0 * kernel)
+        vector, second, first, rms = evaluate(modes, neutral, weight, y, depth, width, code, r, pose, out)
         if step == iterations:
-            break
-        assemble(basis, grams, weight, np.float32(depth_weight), r, np.float32(pose[3]), out, matrix, vector)
+            return rms, True
+        c = camera_matrices(r, depth)
         for a in range(size):
-            matrix[a, a] += ridge[a]
-            vector[a] += ridge[a] * (prior[a] - coefficients[a])
-        for j in range(6):
-            matrix[size + j, size + j] *= np.float32(1.00001)
+            for b in range(a + 1):
+                s = np.float32(0.0)
+                for i in range(3):
+                    for j in range(3):
+                        s += c[0, i, j] * modes.moments[a, b, i, j]
+                matrix[a, b] = s
+            matrix[a, a] += modes.ridge[a]
+            vector[a] += modes.ridge[a] * (prior[a] - code[a])
+            for i in range(3):
+                for j in range(3):
+                    s = neutral_moments[a, i, j]
+                    for b in range(size):
+                        s += code[b] * modes.moments[a, b, i, j]
+                    mixed[i, j] = s
+            for k in range(4):
+                s = np.float32(0.0)
+                for i in range(3):
+                    for j in range(3):
+                        s += c[k + 1, i, j] * mixed[i, j]
+                matrix[size + k, a] = s
+            for k in range(2):
+                s = np.float32(0.0)
+                for i in range(3):
+                    s += c[5 + k, 0, i] * modes.sums[a, i]
+                matrix[size + 4 + k, a] = s
+        camera_block(r, depth, second, first, total, matrix, size)
         if not cholesky_solve(matrix, vector):
-            return rms, used, False
-        used += 1
+            return rms, False
         largest = 0.0
         for a in range(size):
-            coefficients[a] += vector[a]
+            code[a] += vector[a]
             largest = max(largest, 0.02 * abs(vector[a]))
         growth = min(max(vector[size], -0.5), 0.5)
         norm = np.sqrt(vector[size + 1] ** 2 + vector[size + 2] ** 2 + vector[size + 3] ** 2)
@@ -340,15 +312,12 @@ def solve(
         pose[0] *= np.exp(growth)
         largest = max(largest, abs(growth), norm, abs(vector[size + 4]), abs(vector[size + 5]))
         if not np.isfinite(largest):
-            return rms, used, False
-        if largest < 2e-4:
-            break
-    return rms, used, True
+            return rms, False
+        if step > 0 and largest < 3e-4:
+            return rms, True
+    return np.float32(0.0), False
 
 
 def scratch(points: int) -> Floats:
     """The work array that ``solve`` wants for a model of so many points."""
-    return np.empty((9 + 3 * RIGID, points), np.float32)
-
-
-Matrix = NDArray[np.float64]
+    return np.empty((9, points), np.float32)

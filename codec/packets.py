@@ -21,7 +21,7 @@ import numpy as np
 
 from codec.errors import BitstreamError
 from codec.parameters import PARAMETERS, FrameParameters, Window
-from codec.quantiser import dequantise, quantise
+from codec.fixed_quantiser import dequantise, quantise
 
 VERSION = 1
 KIND_FRAME = 1

@@ -1,19 +1,19 @@
 """The geometric flow continued outside the face: what moves with the head, what stays with the window.
 
-Next to the mesh's rim the mesh's own displacement goes on (push-pull: an average over ever larger squares, weighted by what is
-known in them). Further away it becomes the head's rigid motion, and that fades, with the distance from the head, into the motion of the
-window. All of it at 64x64: it is smooth.
+Next to the mesh's rim the mesh's own displacement goes on (push-pull: averages over ever larger squares, weighted by what is
+known in them). Further away it becomes the head's rigid motion, of which hair, neck and body follow the share that
+``falloff`` says; the rest is the window's own motion. All of it at 64x64: it is smooth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 
 from codec.parameters import SIZE, Floats, Window
+from models.falloff import SPACING
 
 CELLS = 64
 CELL = SIZE // CELLS
@@ -28,28 +28,16 @@ RIM = (
 _STABLE = np.array(RIM[30:] + RIM[:9] + (168, 6, 133, 362, 33, 263), np.int64)
 
 
-@dataclass(frozen=True)
-class Falloff:
-    """How far the head's motion reaches, in face heights from the mesh.
-
-    rim: over which the mesh's own displacement gives way to the rigid motion. hair, side, body: at which the head's share is
-    half, above, beside and below the face. softness: width of that fall over its distance. floor: what is left of the share far below.
-    """
-
-    rim: float = 0.25
-    hair: float = 0.45
-    side: float = 0.35
-    body: float = 0.5
-    softness: float = 0.5
-    floor: float = 0.0
-    depth: float = 0.3
+ATTACH = 0.03
+"""Over which the mesh's own displacement goes on untouched, face heights."""
 
 
-def rigid(driving: Floats, source: Floats, depth: float) -> Floats:
-    """(2, 3) float32: the similarity that takes the driving head's outline to the source's, both (V, 3) posed meshes.
+def rigid(driving: Floats, source: Floats) -> Floats:
+    """How the head's outline goes from the driving mesh to the source's, both (V, 3), posed. (2, 4) float32.
 
-    A head is nearly round: turned or nodding, its outline keeps its shape and follows the head's centre, which lies ``depth`` face
-    widths behind the rim. So of the rigid motion of the rim in space (Kabsch) only the scale, the roll and the centre's path remain.
+    A head is nearly round: turned or nodding, its outline keeps its shape and follows the head's centre, behind the
+    face. So of the rigid motion in space (Kabsch, over what the jaw does not move) remain: the similarity of scale, roll
+    and shift, columns 0..2, and the shift that is added for each face width that a point lies further back, column 3.
     """
     a, b = driving[_STABLE, :3].astype(np.float64), source[_STABLE, :3].astype(np.float64)
     middle_a, middle_b = a.mean(0), b.mean(0)
@@ -63,13 +51,13 @@ def rigid(driving: Floats, source: Floats, depth: float) -> Floats:
     across, down = driving[454] - driving[234], driving[152] - driving[10]
     normal = np.cross(across.astype(np.float64), down.astype(np.float64))
     # Towards the back of the head: away from the viewer for a face that looks at the viewer.
-    back = normal / max(float(np.linalg.norm(normal)), 1e-6) * float(np.linalg.norm(across)) * depth
-    centre = (middle_a + back)[:2]
-    centre_there = (scale * (rotation @ back) + middle_b)[:2]
+    back = normal / max(float(np.linalg.norm(normal)), 1e-6) * float(np.linalg.norm(across))
     roll = np.arctan2(rotation[1, 0] - rotation[0, 1], rotation[0, 0] + rotation[1, 1])
     c, n = scale * np.cos(roll), scale * np.sin(roll)
     linear = np.array(((c, -n), (n, c)))
-    return np.concatenate((linear, (centre_there - linear @ centre)[:, None]), 1).astype(np.float32)
+    shift = middle_b[:2] - linear @ middle_a[:2]
+    deeper = scale * (rotation @ back)[:2] - linear @ back[:2]
+    return np.asarray(np.concatenate((linear, shift[:, None], deeper[:, None]), 1), np.float32)
 
 
 def between_windows(driving: Window, source: Window) -> tuple[float, float, float]:
@@ -79,23 +67,27 @@ def between_windows(driving: Window, source: Window) -> tuple[float, float, floa
 
 
 def extend(
-    face: Floats, mask: Any, head: Floats, window: tuple[float, float, float], frame: tuple[float, ...], falloff: Falloff
+    face: Floats,
+    mask: Any,
+    head: Floats,
+    window: tuple[float, float, float],
+    frame: tuple[float, ...],
+    table: Floats,
+    attach: float,
 ) -> Floats:
     """Displacement over the whole picture.
 
-    face: (256, 256, 2), the flow inside the mesh, absolute. mask: (256, 256) int16, >= 0 where the mesh is. head: (2, 3), ``rigid``.
-    window: ``between_windows``. frame: the driving face's place: centre x, y, unit vector downwards x, y, height; pixels.
-    Returns (64, 64, 3) float32: displacement x, y at the cells' centres, and how much of each cell the mesh covers (0..1).
+    face: (256, 256, 2), the flow inside the mesh, absolute. mask: (256, 256) int16, >= 0 where the mesh is.
+    head: (2, 4), ``rigid``. window: ``between_windows``. frame: the driving face's place: centre x, y, unit vector
+    downwards x, y, height, pixels. table: ``falloff.SHARES``. attach: ``ATTACH``.
+    Returns (64, 64, 3) float32: displacement x, y at the cells' centres, and how much of each cell the mesh covers.
     """
     known = np.zeros((CELLS, CELLS, 3), np.float32)
     _gather(face, mask, known)
     near = _push_pull(known)
     distance = _distance(known[..., 2])
     out = np.empty((CELLS, CELLS, 3), np.float32)
-    settings = np.array(
-        (falloff.rim, falloff.hair, falloff.side, falloff.body, falloff.softness, falloff.floor), np.float32
-    )
-    _mix(near, known, distance, head, np.array(window, np.float32), np.array(frame, np.float32), settings, out)
+    _mix(near, known, distance, head, np.array(window, np.float32), np.array(frame, np.float32), table, attach, out)
     return out
 
 
@@ -204,31 +196,37 @@ def _distance(cover):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _mix(near, known, distance, head, window, frame, falloff, out):  # type: ignore[no-untyped-def]
+def _mix(near, known, distance, head, window, frame, table, attach, out):  # type: ignore[no-untyped-def]
     cx, cy, down_x, down_y, height = frame[0], frame[1], frame[2], frame[3], max(frame[4], np.float32(1.0))
-    rim, hair, side, body, softness, floor = falloff[0], falloff[1], falloff[2], falloff[3], falloff[4], falloff[5]
+    rows, columns = table.shape[0], table.shape[1]
+    tx = (head[0, 0] - window[0]) * cx + head[0, 1] * cy + head[0, 2] - window[1]
+    ty = head[1, 0] * cx + (head[1, 1] - window[0]) * cy + head[1, 2] - window[2]
+    share = np.empty(4, np.float32)
     for j in range(CELLS):
         y = np.float32((j + 0.5) * CELL)
         for i in range(CELLS):
             x = np.float32((i + 0.5) * CELL)
-            hx = head[0, 0] * x + head[0, 1] * y + head[0, 2] - x
-            hy = head[1, 0] * x + head[1, 1] * y + head[1, 2] - y
             wx = window[0] * x + window[1] - x
             wy = window[0] * y + window[2] - y
-            d = distance[j, i] / height
-            keep = np.exp(-d / rim)
-            # How far below (1), beside (0) or above (-1) the face this is.
             rx, ry = x - cx, y - cy
-            r = np.sqrt(rx * rx + ry * ry) + np.float32(1e-6)
-            s = (rx * down_x + ry * down_y) / r
-            reach = side + (body - side) * s * s if s > 0 else side + (hair - side) * s * s
-            share = 1 / (1 + np.exp((d / reach - 1) / (softness * 0.25)))
-            share = share / (1 / (1 + np.exp(-1 / (softness * 0.25))))
-            share = min(np.float32(1.0), share)
-            if s > 0:
-                share = share + (1 - share) * floor * s * s
-            hx += keep * (near[j, i, 0] - hx)
-            hy += keep * (near[j, i, 1] - hy)
-            out[j, i, 0] = wx + share * (hx - wx)
-            out[j, i, 1] = wy + share * (hy - wy)
+            u = abs(rx * down_y - ry * down_x) / (height * SPACING) - 0.5
+            v = (rx * down_x + ry * down_y) / (height * SPACING) + 0.5 * rows - 0.5
+            u = min(max(u, 0.0), columns - 1.001)
+            v = min(max(v, 0.0), rows - 1.001)
+            a, b = int(u), int(v)
+            u -= a
+            v -= b
+            for k in range(4):
+                share[k] = (1 - v) * ((1 - u) * table[b, a, k] + u * table[b, a + 1, k]) + v * (
+                    (1 - u) * table[b + 1, a, k] + u * table[b + 1, a + 1, k]
+                )
+            hx = head[0, 0] * x + head[0, 1] * y + head[0, 2] - x
+            hy = head[1, 0] * x + head[1, 1] * y + head[1, 2] - y
+            ox = wx + share[0] * tx + share[1] * (hx - wx - tx) + share[2] * head[0, 3]
+            oy = wy + share[0] * ty + share[1] * (hy - wy - ty) + share[2] * head[1, 3]
+            ox += share[3] * (near[j, i, 0] - hx)
+            oy += share[3] * (near[j, i, 1] - hy)
+            keep = np.exp(-((distance[j, i] / (height * attach)) ** 2))
+            out[j, i, 0] = ox + keep * (near[j, i, 0] - ox)
+            out[j, i, 1] = oy + keep * (near[j, i, 1] - oy)
             out[j, i, 2] = known[j, i, 2]

@@ -10,9 +10,10 @@ import numpy as np
 
 from codec import raster
 from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame
+from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
-from models.openings import Openings
-from models.surround import CELL, CELLS, Falloff, between_windows, extend, rigid
+from models.openings import Openings, darken
+from models.surround import ATTACH, CELL, CELLS, between_windows, extend, rigid
 
 
 class FaceMesh(Protocol):
@@ -28,10 +29,14 @@ class FaceMesh(Protocol):
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo in the memory. vertices: (478, 3), its own posed mesh, pixels."""
+    """A photo in the memory. vertices: (478, 3), its own posed mesh, pixels, and normals: (478, 3), towards the viewer
+    where z is negative. dark: (3,), the inside of its mouth, RGB.
+    """
 
     reference: ReferenceFrame
     vertices: Floats
+    normals: Floats
+    dark: Floats
 
 
 class Warp(Generator):
@@ -42,10 +47,11 @@ class Warp(Generator):
 
     name = "warp"
 
-    def __init__(self, face_model: FaceMesh, falloff: Falloff | None = None) -> None:
+    def __init__(self, face_model: FaceMesh) -> None:
         self.face_model = face_model
         self.triangles = np.ascontiguousarray(face_model.triangles, np.int32)
-        self.falloff = falloff or Falloff()
+        self.table, self.attach = SHARES, ATTACH
+        self.pull = 0.03
         self.openings = Openings(self.triangles)
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
@@ -53,27 +59,34 @@ class Warp(Generator):
     def prepare(self, reference: ReferenceFrame) -> None:
         parameters = reference.parameters
         shape = self.face_model.shape(reference.identity, parameters.expression)
-        vertices = self.face_model.project(shape, parameters.camera)
-        photo = Photo(reference, np.ascontiguousarray(vertices, np.float32))
+        vertices = np.ascontiguousarray(self.face_model.project(shape, parameters.camera), np.float32)
+        photo = Photo(reference, vertices, _normals(vertices, self.triangles), self.openings.dark(reference.picture, vertices))
         self.photos[reference.photo_id] = photo
         self._latest = photo
 
     def flow(self, frame: DrivingFrame) -> Floats:
         """(256, 256, 2) float32: where in the photo each pixel of the frame comes from, absolute x, y, pixels."""
+        return self._flow(frame)[0]
+
+    def _flow(self, frame: DrivingFrame) -> tuple[Floats, Floats]:
+        """``flow``, and the pixels in the mouth that the photo does not show (``Openings.move``)."""
         photo = self.photo
         visibility = frame.visibility
-        face = raster.flow(visibility, self.triangles, photo.vertices)
-        self.openings.move(face, visibility, frame.vertices, photo.vertices)
+        seen = _normals(frame.vertices, self.triangles)
+        reach = float(self.pull * np.hypot(*(photo.vertices[152, :2] - photo.vertices[10, :2])))
+        face = raster.flow(visibility, self.triangles, _drawn_in(photo.vertices, photo.normals, seen, reach))
+        dark = self.openings.move(face, visibility, frame.vertices, photo.vertices)
         coarse = extend(
             face,
             visibility.triangle,
-            rigid(frame.vertices, photo.vertices, self.falloff.depth),
+            rigid(frame.vertices, photo.vertices),
             between_windows(frame.parameters.window, photo.reference.parameters.window),
             _place(frame.vertices),
-            self.falloff,
+            self.table,
+            self.attach,
         )
         _join(face, visibility.triangle, coarse)
-        return face
+        return face, dark
 
     @property
     def photo(self) -> Photo:
@@ -86,12 +99,13 @@ class Warp(Generator):
         import cv2
 
         photo = self.photo
-        source = self.flow(frame)
+        source, dark = self._flow(frame)
         source -= np.float32(0.5)
-        picture: Any = cv2.remap(
+        moved = cv2.remap(
             photo.reference.picture, source, np.empty(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        self.openings.tone(picture, frame.visibility, frame.vertices, photo.vertices)
+        picture = np.asarray(moved, np.uint8)
+        darken(picture, dark, photo.dark)
         return picture
 
 
@@ -134,3 +148,41 @@ def _join(field, mask, coarse):  # type: ignore[no-untyped-def]
                 y += t * (field[j, i, 1] - y)
             field[j, i, 0] = x
             field[j, i, 1] = y
+
+
+@numba.njit(cache=True, nogil=True)
+def _normals(vertices, triangles):  # type: ignore[no-untyped-def]
+    """(V, 3) float32: unit normals, outwards for the face model's winding: z < 0 where the skin looks at the viewer."""
+    normals = np.zeros((vertices.shape[0], 3), np.float32)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = vy * uz - vz * uy, vz * ux - vx * uz, vx * uy - vy * ux
+        for k in (a, b, c):
+            normals[k, 0] += nx
+            normals[k, 1] += ny
+            normals[k, 2] += nz
+    for k in range(normals.shape[0]):
+        length = np.sqrt(normals[k, 0] ** 2 + normals[k, 1] ** 2 + normals[k, 2] ** 2)
+        if length > 0:
+            normals[k] /= length
+    return normals
+
+
+@numba.njit(cache=True, nogil=True)
+def _drawn_in(vertices, there, here, reach):  # type: ignore[no-untyped-def]
+    """(V, 2) float32: a photo's vertices, drawn inwards where the photo sees the skin edge-on and the frame sees more of it.
+
+    There the photo shows background beside the least error of the fit.
+    """
+    out = np.empty((vertices.shape[0], 2), np.float32)
+    for k in range(vertices.shape[0]):
+        out[k, 0], out[k, 1] = vertices[k, 0], vertices[k, 1]
+        facing, now = -there[k, 2], -here[k, 2]
+        flat = np.sqrt(there[k, 0] ** 2 + there[k, 1] ** 2)
+        if now > facing and facing < 0.5 and flat > 0:
+            pull = reach * min(1.0, 2 * (now - facing)) * min(1.0, (0.5 - facing) * 2)
+            out[k, 0] -= pull * there[k, 0] / flat
+            out[k, 1] -= pull * there[k, 1] / flat
+    return out

@@ -5,9 +5,13 @@ The path of a frame, top to bottom: packet -> parameters -> mesh -> visibility (
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from codec.face_model import FaceModel
 from codec.packets import FramePacket, decode_frame
-from codec.parameters import FrameParameters, Picture, ReferenceFrame
+from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, Picture, ReferenceFrame
 from codec.photo import PhotoAssembler
 from codec.raster import rasterise
 from codec.stages import Stages
@@ -28,6 +32,18 @@ class FacePainter:
     def ready(self) -> bool:
         """Whether a photo has come, so that frames can be painted."""
         return self._reference is not None
+
+    def warm_up(self) -> None:
+        """Paint a grey nobody, so that code is compiled and caches are warm before the first packet comes."""
+        camera = Camera(SIZE / 2.5, np.zeros(3, np.float32), np.array([SIZE / 2, SIZE / 2, 0], np.float32))
+        neutral = FrameParameters(np.zeros(EXPRESSION, np.float32), camera)
+        identity = np.zeros(self._model.identities, np.float32)
+        self._reference = ReferenceFrame(0, np.full((SIZE, SIZE, 3), 128, np.uint8), neutral, identity)
+        self._generator.prepare(self._reference)
+        for turn in range(3):
+            self.paint(replace(neutral, camera=replace(camera, rotation=np.full(3, 0.05 * turn, np.float32))))
+        self._reference = None
+        self.stages = Stages()
 
     def add_photo_message(self, message: bytes) -> bool:
         """Take a message of the photos channel; True when it completed a photo. Raises BitstreamError."""

@@ -69,8 +69,9 @@ class _Receiver:
         with ExitStack() as stack:
             generator = await asyncio.to_thread(create, settings.model, self._model)
             painter = FacePainter(generator, self._model)
+            await asyncio.to_thread(painter.warm_up)
             specs = [settings.sink] + ([str(settings.record)] if settings.record else [])
-            sinks = [stack.enter_context(open_sink(spec, fps=NOMINAL_FPS)) for spec in specs]
+            sinks = [stack.enter_context(open_sink(spec, fps=NOMINAL_FPS, audio=True)) for spec in specs]
             signalling = open_signalling(settings.signal, settings.room, "receiver", settings.token)
             stopped = stack.enter_context(stop_signals())
             self._player = Player(
@@ -99,6 +100,7 @@ class _Receiver:
         handlers = Handlers(
             parameters=self._player.take_packet,
             photo=lambda data, _: self._player.take_photo(data),
+            audio=lambda chunk: self._player.take_sound(chunk, self._epoch),
             gone=lambda _: self._gone.set(),
         )
         hello = {"machine": machine_id(), "model": self._model.digest.hex()}
@@ -132,13 +134,18 @@ class _Receiver:
 
     def _to_local(self, seconds: float) -> float | None:
         """The sender's time since its epoch on this machine's monotonic clock."""
-        peer = self._peer
-        epoch = peer.hello.get("epoch") if peer is not None else None
-        if peer is None or not isinstance(epoch, float):
+        peer, epoch = self._peer, self._epoch
+        if peer is None or epoch is None:
             return None
         if peer.hello.get("machine") == machine_id():
             return epoch + seconds
         return peer.clock.to_local(epoch + seconds)
+
+    @property
+    def _epoch(self) -> float | None:
+        """The sender's time 0, on its own clock, as its hello has it."""
+        epoch = self._peer.hello.get("epoch") if self._peer is not None else None
+        return epoch if isinstance(epoch, float) else None
 
     def _figures(self, painter: FacePainter, model: str, usage: ProcessUsage) -> dict[str, Any]:
         assert self._peer is not None
@@ -160,7 +167,7 @@ class _Receiver:
             "late": jitter.late,
             "skipped": jitter.skipped,
             "damaged": played.damaged,
-            "av_skew_ms": {"p50": None, "p95": None},
+            "av_skew_ms": played.skew_ms(),
             "stages_ms": painter.stages.medians_ms(),
             "cpu_percent": {"receiver": usage.cpu_percent},
             "rss_mb": {"receiver": usage.rss_mb},

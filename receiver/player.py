@@ -20,10 +20,11 @@ import numpy as np
 
 from codec.errors import BitstreamError
 from codec.packets import FramePacket
-from codec.parameters import Picture
+from codec.parameters import Floats, Picture
 from receiver.jitter import JitterBuffer, JitterStatistics
 from receiver.painter import FacePainter
 from receiver.sinks import Sink
+from transport.voice_receiver import AudioChunk
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,19 @@ SILENCE_S = 1.0
 """Without a packet for so long, the picture says so."""
 
 
+@dataclass(frozen=True)
+class _Work:
+    packet: FramePacket | None
+    photos: list[bytes]
+    sound: list[tuple[Floats, float]]
+    silent: bool = False
+
+
 @dataclass
 class PlayedFigures:
     """shown: pictures. first_at, last_at: monotonic time of the first and last. freeze_s: longest time without a new
-    picture. latencies_s: of the last hour's frames, frame read to frame handed to the sink. payload_bytes: of the
+    picture. latencies_s: of the last hour's frames, frame read to frame handed to the sink. skews_s: their distance from the
+    sound's. payload_bytes: of the
     parameters channel. damaged: messages that were not Headwire's."""
 
     shown: int = 0
@@ -44,16 +54,26 @@ class PlayedFigures:
     last_at: float = 0.0
     freeze_s: float = 0.0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=90_000))
+    skews_s: deque[float] = field(default_factory=lambda: deque(maxlen=90_000))
     payload_bytes: int = 0
+    audio_bytes: int = 0
     photo_bytes: int = 0
     damaged: int = 0
 
     def latency_ms(self) -> dict[str, float | None]:
         """p50, p95 and max, ms."""
-        if not self.latencies_s:
-            return {"p50": None, "p95": None, "max": None}
-        ms = 1000 * np.asarray(self.latencies_s)
-        return {"p50": _round(np.percentile(ms, 50)), "p95": _round(np.percentile(ms, 95)), "max": _round(ms.max())}
+        return _percentiles(self.latencies_s) | {"max": _round(1000 * max(self.latencies_s, default=0.0))}
+
+    def skew_ms(self) -> dict[str, float | None]:
+        """p50 and p95 of how far sound and picture are apart, ms, whichever is late."""
+        return _percentiles(self.skews_s)
+
+
+def _percentiles(seconds: Sequence[float] | deque[float]) -> dict[str, float | None]:
+    if not seconds:
+        return {"p50": None, "p95": None}
+    p50, p95 = np.percentile(1000 * np.asarray(seconds), (50, 95))
+    return {"p50": _round(p50), "p95": _round(p95)}
 
 
 def _round(value: float) -> float:
@@ -85,6 +105,8 @@ class Player(threading.Thread):
         self._jitter = JitterBuffer()
         self._changed = threading.Condition()
         self._photos: deque[bytes] = deque()
+        self._sound: deque[tuple[Floats, float]] = deque()
+        self._sound_delay: float | None = None
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -112,6 +134,16 @@ class Player(threading.Thread):
             self.figures.photo_bytes += len(data)
             self._changed.notify()
 
+    def take_sound(self, chunk: AudioChunk, epoch: float | None) -> None:
+        """Decoded voice. epoch: the sender's, on the sender's clock, which ``chunk.time`` is on, too."""
+        if chunk.time is None or epoch is None:
+            return
+        spoken = self._to_local(chunk.time - epoch)
+        with self._changed:
+            self._sound_delay = None if spoken is None else time.monotonic() - spoken
+            self._sound.append((chunk.samples.astype(np.float32) / 32768, chunk.time - epoch))
+            self._changed.notify()
+
     def connected(self, connected: bool) -> None:
         """The sender came (its packets start anew) or went (the picture says so)."""
         with self._changed:
@@ -137,12 +169,14 @@ class Player(threading.Thread):
     def run(self) -> None:
         try:
             while (work := self._next()) is not None:
-                photos, packet = work
-                for data in photos:
+                for data in work.photos:
                     self._add_photo(data)
-                if packet is not None and self._painter.ready:
-                    self._show(packet)
-                elif packet is None and not photos:
+                for samples, time_s in work.sound:
+                    for sink in self._sinks:
+                        sink.play(samples, time_s)
+                if work.packet is not None and self._painter.ready:
+                    self._show(work.packet)
+                elif work.silent:
                     self._show_silence()
                 if any(sink.closed_by_user for sink in self._sinks):
                     break
@@ -153,23 +187,23 @@ class Player(threading.Thread):
                 self._log.close()
             self._ended()
 
-    def _next(self) -> tuple[list[bytes], FramePacket | None] | None:
-        """Wait for photos, a frame that is due, or a second of silence; None: stop."""
+    def _next(self) -> _Work | None:
+        """Wait for photos, sound, a frame that is due, or a second of silence; None: stop."""
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
                 packet = self._jitter.pop(now)
-                if packet is not None or self._photos:
-                    photos = list(self._photos)
+                if packet is not None or self._photos or self._sound:
+                    work = _Work(packet, list(self._photos), list(self._sound))
                     self._photos.clear()
-                    return photos, packet
+                    self._sound.clear()
+                    return work
                 due = self._jitter.next_due()
-                silence = self._arrived_at + SILENCE_S
+                silence = self._arrived_at + SILENCE_S if self._picture is not None else now + 1.0
                 if self._picture is not None and now >= silence and due is None:
                     self._arrived_at = now
-                    return [], None
-                wake = min(t for t in (due, silence if self._picture is not None else None, now + 1.0) if t is not None)
-                self._changed.wait(max(0.0, wake - now))
+                    return _Work(None, [], [], silent=True)
+                self._changed.wait(max(0.0, min(silence, due if due is not None else silence) - now))
             return None
 
     def _add_photo(self, data: bytes) -> None:
@@ -213,6 +247,8 @@ class Player(threading.Thread):
         figures.shown += 1
         if latency is not None:
             figures.latencies_s.append(latency)
+            if self._sound_delay is not None:
+                figures.skews_s.append(abs(self._sound_delay - latency))
         if self._log:
             entry = {
                 "time_ms": packet.time_ms,

@@ -77,12 +77,14 @@ def open_sink(
     audio: bool = False,
     *,
     realtime: bool = True,
+    wait: bool | None = None,
     sample_rate: int = 48000,
 ) -> Sink:
-    """The sink for ``window``, ``camera``, ``browser[:PORT]``, ``null`` or a file name (.mp4, .mkv, .y4m).
+    """The sink for ``window``, ``camera``, ``browser[:PORT]``, ``null`` or a file name (.mp4, .mkv, .y4m; .rec: ``receiver.recording``).
 
-    fps: nominal. realtime: frames are written at their own times and never wait for the encoder; otherwise frame i is
-    frame i at exactly ``fps``. audio: leave room for a sound track.
+    fps: nominal. realtime: frames are written at their own times; otherwise frame i is frame i at exactly ``fps``.
+    wait: ``show`` waits for a slow encoder; otherwise it drops frames (default: only where not ``realtime``).
+    audio: leave room for a sound track of float samples at ``sample_rate``.
     Raises UsageError for an unknown sink or a file that cannot be written, HeadwireError for a screen or device that fails.
     """
     kind, _, port = spec.partition(":")
@@ -91,7 +93,13 @@ def open_sink(
     if Path(spec).suffix.lower() in FILE_KINDS:
         from receiver.sinks_files import open_file_sink
 
-        return open_file_sink(Path(spec), fps, title, sample_rate if audio else None, realtime)
+        return open_file_sink(
+            Path(spec), fps, title, sample_rate if audio else None, realtime, not realtime if wait is None else wait
+        )
+    if Path(spec).suffix == ".rec":
+        from receiver.recording import RecordingSink
+
+        return RecordingSink(Path(spec))
     if spec == "window":
         from receiver.sinks_window import WindowSink
 

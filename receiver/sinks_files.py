@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.errors import HeadwireError
+from codec.errors import HeadwireError, UsageError
 from codec.parameters import Floats, Picture
 from receiver.sinks import Sink, as_rgb, check_writable, with_badge
 
@@ -47,12 +47,17 @@ def rational(fps: float) -> Fraction:
 class FileSink(Sink):
     """What all file sinks share: the queue, the thread, the temporary name. Subclasses write."""
 
-    def __init__(self, path: Path, realtime: bool) -> None:
+    def __init__(self, path: Path, realtime: bool, wait: bool) -> None:
         check_writable(path)
         self.path = path
         self.realtime = realtime
+        self._wait = wait
         self.dropped = 0
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix.lower()}")
+        try:
+            self._partial.touch()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
         self._queue: queue.Queue[tuple[Any, float] | None] = queue.Queue(QUEUED)
         self._failure: HeadwireError | None = None
         self._frames = 0
@@ -76,10 +81,10 @@ class FileSink(Sink):
             if self._done:
                 return
             try:
-                self._queue.put(item, block=not self.realtime, timeout=0.5)
+                self._queue.put(item, block=self._wait, timeout=0.5)
                 return
             except queue.Full:
-                if self.realtime:
+                if not self._wait:
                     self.dropped += 1
                     return
 
@@ -152,12 +157,12 @@ class FileSink(Sink):
 class ContainerSink(FileSink):
     """.mp4 and .mkv through PyAV."""
 
-    def __init__(self, path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool) -> None:
+    def __init__(self, path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool, wait: bool) -> None:
         self._lossless = path.suffix.lower() == ".mkv"
         self._rate = rational(fps)
         self._title = title
         self._sample_rate = sample_rate
-        super().__init__(path, realtime)
+        super().__init__(path, realtime, wait)
 
     def _open(self, width: int, height: int) -> None:
         import av
@@ -237,9 +242,9 @@ class ContainerSink(FileSink):
 class RawSink(FileSink):
     """.y4m, 4:4:4, BT.601 limited range: what other codecs' tools read. Constant frame rate only."""
 
-    def __init__(self, path: Path, fps: float, realtime: bool) -> None:
+    def __init__(self, path: Path, fps: float, realtime: bool, wait: bool) -> None:
         self._rate = rational(fps)
-        super().__init__(path, realtime)
+        super().__init__(path, realtime, wait)
 
     def _open(self, width: int, height: int) -> None:
         self._file = self._partial.open("wb")
@@ -262,8 +267,8 @@ class RawSink(FileSink):
             log.debug("closing %s: %s", self._partial, error)
 
 
-def open_file_sink(path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool) -> FileSink:
+def open_file_sink(path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool, wait: bool) -> FileSink:
     """The sink for the file's ending. sample_rate: of the sound, ``None`` for a silent file."""
     if path.suffix.lower() == ".y4m":
-        return RawSink(path, fps, realtime)
-    return ContainerSink(path, fps, title, sample_rate, realtime)
+        return RawSink(path, fps, realtime, wait)
+    return ContainerSink(path, fps, title, sample_rate, realtime, wait)

@@ -82,7 +82,7 @@ class Source:
         self._reformatter = VideoReformatter()
         rate = float(self._stream.average_rate or self._stream.guessed_rate or DEFAULT_FPS)
         rate = rate if 0 < rate <= 1000 else DEFAULT_FPS
-        step = max(1, math.ceil(rate / (EVEN_PACE * max_fps) - 1e-6)) if max_fps else 1
+        step = max(1, math.ceil(rate / (EVEN_PACE * max_fps) - 0.02)) if max_fps else 1
         self.fps = rate / step
         self._thin = step > 1 or live
         context = self._stream.codec_context
@@ -345,3 +345,9 @@ def _open_camera(camera: str | int | None) -> tuple[Any, str]:
         16: "another program uses it: close that program",
     }.get(getattr(error, "errno", 0) or 0, "check that it is plugged in; 'headwire devices' lists what is there")
     raise HeadwireError(f"camera {address.name} cannot be opened: {reason}") from error
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a video file has an audio stream. Raises UsageError like ``open_source``."""
+    with _open_file(path) as container:
+        return bool(container.streams.audio)

@@ -15,7 +15,7 @@ from codec.parameters import SIZE, Floats, Picture, Window
 
 SIDE = 1.75
 """Side of the square over the height of the face mesh ..."""
-SIDE_TIGHT = 1.5
+SIDE_TIGHT = 1.4
 """... or down to this where the frame is no larger: true pixels serve better than a continued edge."""
 CENTRE_Y = 0.54
 """Height of the mesh's centre in the square (median of the training clips)."""
@@ -59,8 +59,12 @@ def cut(frame: NDArray[np.uint8], square: Square) -> Picture:
         inside = cv2.copyMakeBorder(inside, above, limit[0] - above, before, limit[1] - before, cv2.BORDER_REPLICATE)
     if inside.shape[:2] == (SIZE, SIZE):
         return np.array(inside)
-    method = cv2.INTER_AREA if square.side > SIZE else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(inside, (SIZE, SIZE), interpolation=method), np.uint8)
+    if square.side < SIZE:
+        return np.asarray(cv2.resize(inside, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
+    if square.side <= 2 * SIZE:
+        # as smooth as area averaging (and exact from 512), in half its time
+        inside = cv2.resize(inside, (2 * SIZE, 2 * SIZE), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(inside, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class EncoderSettings:
 
     reference: ``auto`` (the best frame of the opening), ``first`` (the first with a face), or a tracked picture.
     opening_frames: frames with a face that the opening lasts. every_frame: the opening's frames are sent too, once it
-    is over (a file); else only from its last one on (a call). photo_bytes: most that a photo may take.
+    is over (a file); in a call they would be stale. photo_bytes: most that a photo may take.
     """
 
     reference: str | Tracked = "auto"
@@ -105,7 +105,7 @@ class FaceEncoder:
         self.session += [Message(Channel.PHOTOS, data) for data in photo.messages()]
         self._last = photo.parameters
         self._fitter.restart()
-        frames = opening if self._settings.every_frame else opening[-1:]
+        frames = opening if self._settings.every_frame else []
         return self.session + [self._frame(tracked, time_ms) for time_ms, tracked in frames]
 
     def _photo(self, opening: list[Tracked]) -> Photo:

@@ -53,27 +53,28 @@ def _solutions() -> tuple[Any, Any]:
     """The classes FaceMesh and FaceDetection. Raises HeadwireError when mediapipe cannot be loaded."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    stubs = []
     if "mediapipe" not in sys.modules:
         spec = importlib.util.find_spec("mediapipe")
         if spec is None or not spec.submodule_search_locations:
             raise HeadwireError("the package mediapipe is missing: run 'make setup'")
         root = Path(spec.submodule_search_locations[0])
-        for name, folder in (("mediapipe", root), ("mediapipe.python.solutions", root / "python" / "solutions")):
-            stub = types.ModuleType(name)
-            stub.__path__ = [str(folder)]
-            sys.modules[name] = stub
-            stubs.append(name)
+        package = _package("mediapipe", root)
+        # who writes mediapipe.solutions.face_mesh after this finds it, too
+        package.__dict__["solutions"] = _package("mediapipe.python.solutions", root / "python" / "solutions")
     try:
         from mediapipe.python.solutions.face_detection import FaceDetection
         from mediapipe.python.solutions.face_mesh import FaceMesh
     except ImportError as error:
         raise HeadwireError(f"mediapipe cannot be loaded ({error}): run 'make setup'") from error
-    finally:
-        # a later `import mediapipe` of somebody else finds the real package
-        for name in stubs:
-            del sys.modules[name]
     return FaceMesh, FaceDetection
+
+
+def _package(name: str, folder: Path) -> types.ModuleType:
+    """A package whose modules can be imported and whose ``__init__`` never runs."""
+    package = types.ModuleType(name)
+    package.__path__ = [str(folder)]
+    sys.modules[name] = package
+    return package
 
 
 @contextmanager
@@ -175,16 +176,12 @@ class Landmarker:
             if not self._searches:
                 # near faces (128 x 128), then far ones (192 x 192)
                 self._searches = [self._detection_class(0.5, model) for model in (0, 1)]
-            found: list[Any] = []
-            for search in self._searches:
-                found = search.process(np.ascontiguousarray(small)).detections or []
-                if found:
-                    break
-        faces = []
-        for one in found:
+            found = [search.process(np.ascontiguousarray(small)).detections or [] for search in self._searches]
+        faces: list[FaceBox] = []
+        for one in (detection for detections in found for detection in detections):
             box = one.location_data.relative_bounding_box
-            centre = ((box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height)
-            faces.append(
-                FaceBox(*centre, max(box.width * width, box.height * height), one.score[0] if one.score else 0.0)
-            )
+            x, y = (box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height
+            side = max(box.width * width, box.height * height)
+            if all(max(abs(x - f.x), abs(y - f.y)) > f.side / 2 for f in faces):
+                faces.append(FaceBox(x, y, side, one.score[0] if one.score else 0.0))
         return sorted(faces, key=lambda face: -face.side)

@@ -21,9 +21,10 @@ from codec.errors import TransportError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
 from receiver.sinks import Sink, open_sink
-from sender.capture import Source, open_source
+from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
 from sender.tracking import FaceTracker
+from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, SenderPeer
 from transport.process import ProcessUsage, machine_id, stop_signals
@@ -77,6 +78,8 @@ class _Sender:
         self._link = LinkSpec.parse(settings.link) if settings.link else None
         self._epoch = time.monotonic()
         self._peer: SenderPeer | None = None
+        self._voice: VoiceTrack | None = None
+        self._video_began: float | None = None
         self._photos: asyncio.Queue[bytes] = asyncio.Queue()
         self._ended = asyncio.Event()
         self._failure: Exception | None = None
@@ -140,8 +143,29 @@ class _Sender:
         self._gone.clear()
         handlers = Handlers(gone=lambda _: self._gone.set())
         options = PeerOptions(link=self._link)
-        self._peer = await SenderPeer.connect(signalling, self._hello, handlers=handlers, options=options)
-        return self._peer
+        self._voice = self._open_voice()
+        peer = await SenderPeer.connect(
+            signalling, self._hello, handlers=handlers, options=options, audio_track=self._voice
+        )
+        self._peer = peer
+        if self._video_began is not None:
+            self._begin_voice(self._video_began)
+        return peer
+
+    def _open_voice(self) -> VoiceTrack | None:
+        """The microphone, or the sound of the file that is played, where it has one."""
+        settings = self._settings
+        if not settings.audio:
+            return None
+        if settings.play is None or settings.microphone is not None:
+            return MicrophoneTrack(settings.microphone)
+        return FileAudioTrack(settings.play) if has_sound(settings.play) else None
+
+    def _begin_voice(self, video_began: float) -> None:
+        """video_began: monotonic time of the file's time stamp 0."""
+        self._video_began = video_began
+        if isinstance(self._voice, FileAudioTrack):
+            self._voice.begin(video_began)
 
     async def _serve(self, signalling: Signalling, encoder: FaceEncoder, stopped: asyncio.Event) -> None:
         """Until the source ends: keep a receiver connected, and give a new one what it needs."""
@@ -169,6 +193,9 @@ class _Sender:
         try:
             for frame in source:
                 time_ms = round(1000 * (frame.captured_at - self._epoch))
+                if self._video_began is None:
+                    began = frame.captured_at - frame.time_s - self._settings.start
+                    self._loop.call_soon_threadsafe(self._begin_voice, began)
                 messages = encoder.encode(frame.picture, time_ms)
                 self._captured = frame.index + 1
                 if messages:
@@ -212,7 +239,7 @@ class _Sender:
             "frames_sent": self._sent,
             "fps": round(self._sent / seconds, 3),
             "payload_kbps": round(self._payload_bytes * 8 / 1000 / seconds, 4),
-            "audio_kbps": 0.0,
+            "audio_kbps": round(self._voice.payload_bytes * 8 / 1000 / seconds, 4) if self._voice else 0.0,
             "reference_bytes": self._reference_bytes,
             **self._peer.wire().as_dict(),
             "stages_ms": encoder.stages.medians_ms(),

@@ -1,7 +1,7 @@
 """The training clips: their index, the split by identity, and a cache of every frame's landmarks.
 
-The clips lie beside the project (``../shared/data``), or where the environment variable ``HEADWIRE_DATA`` says. Nothing of
-them is copied into the project; the landmarks are derived once and kept in the ignored folder ``cache/landmarks``.
+The clips lie beside the project (``../shared/data``), or where the environment variable ``HEADWIRE_DATA`` says. Nothing
+of them is copied into the project; the landmarks are derived once and kept in the ignored folder ``cache/landmarks``.
 """
 
 from __future__ import annotations
@@ -163,9 +163,7 @@ def _cache_one(job: tuple[Path, Path]) -> Path:
     return target
 
 
-def prepare(
-    data: Path | str | None = None, cache: Path | str | None = None, processes: int = 2
-) -> dict[str, Path]:
+def prepare(data: Path | str | None = None, cache: Path | str | None = None, processes: int = 2) -> dict[str, Path]:
     """Fill the landmark cache; clip name -> its ``.npz``. Does nothing for what is there already."""
     folder = cache_directory(cache) / "landmarks"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The triangles of the FaceMesh topology and its mirror map.
 
-MediaPipe ships the mesh as a set of edges without order: the triangles are its 3-cliques less those whose every edge already
-has two other triangles (three-cycles that enclose others), the eyes and the mouth are closed by strips, which makes the 898
-triangles of the canonical face, and the winding is carried over from neighbour to neighbour.
+MediaPipe ships the mesh as a set of edges without order: the triangles are its 3-cliques less those whose every edge
+already has two other triangles (three-cycles that enclose others), the eyes and the mouth are closed by strips, which
+makes the 898 triangles of the canonical face, and the winding is carried over from neighbour to neighbour.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from codec.face_model import INNER_LIPS, LEFT_EYELIDS, RIGHT_EYELIDS, SKIN, Floats, Indices
+from codec.face_model import INNER_LIPS, LEFT_EYELIDS, RIGHT_EYELIDS, SKIN, Indices
+
+Array = NDArray[np.float64]
+Points = NDArray[np.floating]
 
 Triangle = tuple[int, int, int]
 
@@ -76,26 +80,26 @@ def triangles() -> Indices:
     return np.array([wound[number] for number in range(len(faces))], np.int32)
 
 
-def facing(faces: Indices, mean: Floats) -> Indices:
+def facing(faces: Indices, mean: Points) -> Indices:
     """The triangles with the winding that most of them need to be clockwise as seen (y down) on ``mean``."""
     a, b, c = (mean[faces[:, i], :2] for i in range(3))
     area = np.cross(b - a, c - a)
     return faces if np.median(area) > 0 else np.ascontiguousarray(faces[:, [0, 2, 1]])
 
 
-def level(mean: Floats) -> Floats:
-    """(478, 3) -> the same shape about its centroid, the eye line along x and forehead to chin in the plane of x and y."""
+def level(mean: Array) -> Array:
+    """(478, 3) -> the same shape about its centroid, eye line along x, forehead to chin in the plane of x and y."""
     across = mean[263] - mean[33]
     across = across / np.linalg.norm(across)
     down = mean[152] - mean[10]
     down = down - across * (down @ across)
     down = down / np.linalg.norm(down)
-    turned: Floats = (mean - mean.mean(axis=0)) @ np.stack((across, down, np.cross(across, down)), axis=1)
+    turned: Array = (mean - mean.mean(axis=0)) @ np.stack((across, down, np.cross(across, down)), axis=1)
     return turned
 
 
-def mirror_map(mean: Floats) -> Indices:
-    """(478,) int32: the point that each point becomes in a mirror: the cheapest pairing of a mean face with its mirror image.
+def mirror_map(mean: Array) -> Indices:
+    """(478,) int32: the point that each point becomes in a mirror: a mean face's cheapest pairing with its image.
 
     Raises ValueError if that is no involution, which a mean of many faces never shows.
     """

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 RATE = 48_000
 """Samples per second of everything spoken of here; one channel."""
 
+STALE = 0.5
+"""Seconds after which the sound of a file is passed over: a track that begins late begins in the middle."""
+
 Samples = NDArray[np.int16]
 """(n,) int16, one channel, 48 kHz."""
 
@@ -142,13 +145,16 @@ class FileAudioTrack(VoiceTrack):
 
     async def read(self, count: int) -> tuple[Samples, int] | None:
         await self._began.wait()
-        assert self._start is not None
-        block = await asyncio.to_thread(next, self._blocks, None)
-        if block is None:
-            return None
-        index, self._next = self._next, self._next + count
-        await asyncio.sleep(max(0.0, self._start + self._next / RATE - time.monotonic()))
-        return block, index
+        while self._start is not None:
+            block = await asyncio.to_thread(next, self._blocks, None)
+            if block is None:
+                return None
+            index, self._next = self._next, self._next + count
+            due = self._start + self._next / RATE - time.monotonic()
+            if due > -STALE:
+                await asyncio.sleep(max(0.0, due))
+                return block, index
+        return None
 
     def stop(self) -> None:
         super().stop()

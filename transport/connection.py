@@ -26,18 +26,25 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtp import is_rtcp
 
 from codec.errors import BitstreamError, TransportError
-from transport.acknowledgements import SparseAcknowledgements
 from transport.audio import VoiceTrack
+from transport.datagrams import keep_drained
 from transport.metering import Meter
+from transport.sctp_tuning import SctpTuning
 from transport.signalling import Description
 
 logger = logging.getLogger(__name__)
 
 CONTROL_ID, PHOTOS_ID, PARAMETERS_ID = 0, 1, 2
-INITIAL_RETRANSMISSION = 1.0
-"""SCTP's RTO.Initial, s (RFC 9260 section 16; aiortc still has the 3 s of RFC 4960)."""
 
-_LEFT_OUT = ("a=extmap:", "a=rtcp:", "a=fingerprint:sha-384", "a=fingerprint:sha-512", "a=msid-semantic")
+# "a=end-of-candidates" as well: without it ICE keeps trying until we give up, however long a paste takes.
+_LEFT_OUT = (
+    "a=end-of-candidates",
+    "a=extmap:",
+    "a=rtcp:",
+    "a=fingerprint:sha-384",
+    "a=fingerprint:sha-512",
+    "a=msid-semantic",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Connection:
         self._ice = ice
         self._meter = meter
         self._open = asyncio.Event()
+        self._tuning: SctpTuning | None = None
+        self._failure: TransportError | None = None
         self.on_audio: Callable[[RTCRtpReceiver], None] = lambda receiver: None
         self.on_first_audio: Callable[[int, float], None] = lambda timestamp, spoken: None
 
@@ -91,14 +100,22 @@ class Connection:
     async def opened(self) -> None:
         """Return when all channels are open. Raises TransportError when the connection failed."""
         await self._open.wait()
+        if self._failure is not None:
+            raise self._failure
         if self.parameters.readyState != "open":
             raise TransportError(
                 "no connection to the other side: its addresses cannot be reached from here; "
                 "a firewall may be in between, or a TURN server is needed"
             )
 
+    def abandon(self, failure: TransportError) -> None:
+        """Let ``opened`` raise this."""
+        self._failure = failure
+        self._open.set()
+
     async def close(self) -> None:
-        self._acknowledgements.cancel()
+        if self._tuning is not None:
+            self._tuning.cancel()
         await self.pc.close()
 
     def _create_channels(self) -> None:
@@ -135,8 +152,8 @@ class Connection:
     def _trim(self) -> None:
         sctp = self.pc.sctp
         assert sctp is not None
-        sctp._rto = INITIAL_RETRANSMISSION
-        self._acknowledgements = SparseAcknowledgements(sctp, lazy_stream=PARAMETERS_ID)
+        keep_drained(sctp.transport)
+        self._tuning = SctpTuning(sctp, lazy_stream=PARAMETERS_ID)
         agent = sctp.transport.transport.iceGatherer._connection
         agent._use_ipv6 = False
         gather = agent.get_component_candidates

@@ -27,7 +27,7 @@ from transport.connection import Connection, IceOptions, in_flight
 from transport.keepalive import Keepalive, KeepaliveOptions
 from transport.link import Link, LinkSpec
 from transport.metering import Meter
-from transport.signalling import OTHER, PROTOCOL_VERSION, Description, Role, Signalling
+from transport.signalling import OTHER, PROTOCOL_VERSION, Description, PeerLeft, Role, Signalling
 from transport.statistics import WireFigures, wire_figures
 from transport.voice_receiver import AudioChunk, VoiceReceiver
 
@@ -38,6 +38,10 @@ MAX_PARAMETERS = 1100
 
 MAX_PHOTO_MESSAGE = 32 * 1024
 MAX_INVALID = 16
+"""Messages that are none, after which a peer is no longer listened to."""
+
+PASTE_SECONDS = 900.0
+"""How long an end waits for people to carry its answer to the other end."""
 
 
 def _ignore(*_: Any) -> None:
@@ -76,7 +80,8 @@ class PeerOptions:
 
 
 class _Peer:
-    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public; ``ended``: it said goodbye."""
+    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public; ``ended``: the other end
+    said goodbye. ``photo_flight`` may be changed during the call: 0 lets one photo message at a time under way."""
 
     role: Role
 
@@ -86,6 +91,7 @@ class _Peer:
         self.hello: dict[str, Any] = {}
         self.gone_reason: str | None = None
         self.ended = False
+        self.photo_flight = options.photo_flight
         self.invalid_messages = 0
         self.setup_seconds = 0.0
         self._options = options
@@ -109,37 +115,45 @@ class _Peer:
         options: PeerOptions | None = None,
         audio_track: MediaStreamTrack | None = None,
     ) -> Self:
-        """Wait for the other end, without limit, and connect to it.
+        """Wait for the other end, without limit (one that leaves during set-up was not there), and connect to it.
 
-        hello: plain JSON data that the other end gets. Raises TransportError when the other end left, refused, is of
-        another version or cannot be reached, and when signalling failed; BitstreamError when it sent garbage.
-        The same signalling may connect again, to the next peer in the room.
+        hello: plain JSON data that the other end gets. Raises TransportError when the other end refused, is of another
+        version or cannot be reached, and when signalling failed; BitstreamError when it sent garbage. The same
+        signalling may connect again, to the next peer in the room; an audio track serves one connection.
         """
-        await signalling.wait_for_peer()
+        while True:
+            await signalling.wait_for_peer()
+            peer = cls(options or PeerOptions(), handlers or Handlers())
+            try:
+                await peer._set_up(signalling, hello or {}, audio_track)
+                return peer
+            except PeerLeft as left:
+                await peer.close()
+                logger.info("%s", left)
+            except BaseException:
+                await peer.close()
+                raise
+
+    async def _set_up(self, signalling: Signalling, hello: dict[str, Any], audio: MediaStreamTrack | None) -> None:
         began = time.monotonic()
-        options = options or PeerOptions()
-        peer = cls(options, handlers or Handlers())
-        signalling.on_left = peer._on_left
+        limit = self._options.setup_seconds
+        signalling.on_left = self._on_left
         try:
-            async with asyncio.timeout(options.setup_seconds):
-                ours = Description("offer", version=options.version, hello=hello or {})
-                theirs = await peer._negotiate(signalling, ours, audio_track)
-                peer._listen()
-                await peer._connection.opened()
+            async with asyncio.timeout(None if signalling.by_hand else limit):
+                ours = Description("offer", version=self._options.version, hello=hello)
+                theirs = await self._negotiate(signalling, ours, audio)
+            self._listen()
+            async with asyncio.timeout(PASTE_SECONDS if signalling.by_hand else limit):
+                await self._connection.opened()
         except TimeoutError as error:
-            await peer.close()
             raise TransportError(
-                f"no connection to the {OTHER[cls.role]} within {options.setup_seconds:g} s; "
+                f"no connection to the {OTHER[self.role]} within {limit:g} s; "
                 "a firewall may be in between, or the link is too bad"
             ) from error
-        except BaseException:
-            await peer.close()
-            raise
-        peer.setup_seconds = time.monotonic() - began
-        peer.hello = theirs.hello
-        peer.meter.connected()
-        peer._tasks.append(asyncio.create_task(peer._keepalive.run()))
-        return peer
+        self.setup_seconds = time.monotonic() - began
+        self.hello = theirs.hello
+        self.meter.connected()
+        self._tasks.append(asyncio.create_task(self._keepalive.run()))
 
     def send_parameters(self, data: bytes) -> None:
         """At once, unordered, never again. Nothing happens when the peer is gone. Raises ValueError when too long."""
@@ -155,7 +169,7 @@ class _Peer:
             raise ValueError(f"a photo message has at most {MAX_PHOTO_MESSAGE} bytes, not {len(data)}")
         connection = self._connection
         async with self._photo_turn:
-            while in_flight([connection.photos]) > self._options.photo_flight and self.alive:
+            while in_flight([connection.photos]) > self.photo_flight and self.alive:
                 await asyncio.sleep(0.005)
             try:
                 connection.photos.send(data)
@@ -224,7 +238,10 @@ class _Peer:
         connection.pc.on("connectionstatechange", self._on_state)
 
     def _on_left(self) -> None:
-        if self.alive:
+        """Signalling saw the other end leave: proof of nothing in a call, enough to give up a set-up."""
+        if self.meter.start is None:
+            self._connection.abandon(PeerLeft(f"the {OTHER[self.role]} left while the call was being set up"))
+        elif self.alive:
             self._keepalive.peer_left_signalling()
 
     def _forward(self, handler: Callable[[], Callable[[bytes, float], None]]) -> Callable[[bytes | str], None]:

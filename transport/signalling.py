@@ -73,18 +73,23 @@ class Description:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             unpacker = zlib.decompressobj()
             data = unpacker.decompress(raw, MAX_DESCRIPTION)
-            if unpacker.unconsumed_tail or not unpacker.eof:
+            if unpacker.unconsumed_tail or unpacker.unused_data or not unpacker.eof:
                 raise ValueError("too long or cut off")
             return Description.parse(json.loads(data))
         except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
             raise BitstreamError("that is not a whole Headwire code; copy the line from end to end") from error
 
 
+class PeerLeft(TransportError):
+    """The other end left before the call was set up; it, or another, may come again."""
+
+
 class Signalling(ABC):
     """Carries descriptions between the two ends. ``on_left`` is called when the other end is seen to go away, which
-    is only a hint: the connection may well live on."""
+    is only a hint: the connection may well live on. by_hand: people carry the descriptions, and take their time."""
 
     role: Role
+    by_hand = False
     on_left: Callable[[], None] | None = None
 
     @abstractmethod
@@ -93,11 +98,11 @@ class Signalling(ABC):
 
     @abstractmethod
     async def send(self, description: Description) -> None:
-        """Raises TransportError when the other end is gone."""
+        """Raises PeerLeft when the other end is gone."""
 
     @abstractmethod
     async def receive(self) -> Description:
-        """The next description of the other end. Raises TransportError when it is gone, BitstreamError on garbage."""
+        """The next description of the other end. Raises PeerLeft when it is gone, BitstreamError on garbage."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -141,7 +146,9 @@ class WebSocketSignalling(Signalling):
 
     async def send(self, description: Description) -> None:
         if self._socket is None or self._socket.closed or not self._present.is_set():
-            raise TransportError(f"the {OTHER[self.role]} left room '{self.room}' while the call was being set up")
+            raise self._left()
+        while description.kind == "offer" and not self._inbox.empty():
+            self._inbox.get_nowait()
         message = {"kind": "signal", "session": self._session, "payload": description.pack()}
         try:
             await self._socket.send_json(message)
@@ -150,6 +157,8 @@ class WebSocketSignalling(Signalling):
 
     async def receive(self) -> Description:
         item = await self._inbox.get()
+        while not self._inbox.empty():
+            item = self._inbox.get_nowait()
         if isinstance(item, Exception):
             raise item
         return item
@@ -163,6 +172,9 @@ class WebSocketSignalling(Signalling):
         if self._http is not None:
             await self._http.close()
             self._http = None
+
+    def _left(self) -> PeerLeft:
+        return PeerLeft(f"the {OTHER[self.role]} left room '{self.room}' while the call was being set up")
 
     async def _join(self) -> None:
         await self.close()
@@ -213,9 +225,7 @@ class WebSocketSignalling(Signalling):
                 self._present.set()
             elif kind == "left" and self._present.is_set():
                 self._present.clear()
-                self._inbox.put_nowait(
-                    TransportError(f"the {OTHER[self.role]} left room '{self.room}' while the call was being set up")
-                )
+                self._inbox.put_nowait(self._left())
                 if self.on_left is not None:
                     self.on_left()
             elif kind == "signal" and message.get("session") == self._session:
@@ -242,6 +252,8 @@ def _json_object(message: aiohttp.WSMessage) -> dict[str, Any]:
 
 class PasteSignalling(Signalling):
     """By copy and paste: the sender shows a code, the receiver takes it and shows one in return."""
+
+    by_hand = True
 
     def __init__(self, role: Role, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """source, sink: where codes are read and shown; standard input and output unless given."""

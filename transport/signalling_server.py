@@ -94,6 +94,11 @@ class SignallingServer:
         host = "127.0.0.1" if self.host in ("", "0.0.0.0") else self.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    @property
+    def open_rooms(self) -> dict[str, list[Role]]:
+        """Name of each room -> the roles that are in it."""
+        return {name: sorted(room.ends) for name, room in self._rooms.items()}
+
     async def start(self) -> None:
         """Listen. Raises TransportError when the port is taken or the address is not of this machine."""
         app = web.Application(client_max_size=1024)

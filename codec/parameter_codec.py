@@ -1,0 +1,208 @@
+"""Packets of the face's parameters: bytes to integers and back, in integer arithmetic only (``docs/bitstream-parameters.md``).
+
+A packet holds a bundle of 1, 2 or 4 successive frames and decodes by itself, given the key that it names. Its first byte is the
+rung (which steps and tables) and a sequence number; the rest is one run of the range coder (``entropy``). The bundle's *last* frame, P,
+is coded against the key: a vector of integers that both ends hold. The frames before it are differences from the
+middle of their neighbours (``reconstruction`` makes pictures' numbers of both). Keys: slot 0 is the reference photo's fit; a
+packet may order the receiver to store, in one of the slots 1 to 3, the mean of the key it named and of its own P; the
+sender uses such a key once the receiver has acknowledged it by slot and check.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.entropy import ended_well, finish, put_bits, put_flag, start_decoder, start_encoder, take_bits, take_flag
+from codec.errors import BitstreamError
+from codec.frame_syntax import put_frame, take_frame
+from codec.parameters import PARAMETERS
+from codec.quantiser import LIMIT, TURNED, Tables
+
+SLOTS = 4
+SEQUENCES = 16
+SURE = 3
+"""Confidence of a face that was seen; 0: no face, the numbers are the last good ones."""
+
+P, M, Q, I = range(4)
+"""Roles of frames: last of the bundle, middle, quarters, and a fit coded from nothing."""
+
+ORDER: dict[int, tuple[tuple[int, int], ...]] = {
+    1: ((0, P),),
+    2: ((1, P), (0, M)),
+    4: ((3, P), (1, M), (0, Q), (2, Q)),
+}
+"""Frames of a bundle -> (place in time, role) in the order of coding."""
+
+MAX_PACKET = 600
+"""Bytes; a longer packet is refused unread."""
+
+LARGEST = 1 << 20
+"""Magnitude, in UNITs, that a decoded number of P may not exceed."""
+
+_STORE, _UNSURE, _MOVED = 1024, 512, 128
+"""Frequencies of the flags, of 2^15."""
+
+Values = NDArray[np.int64]
+WindowIntegers = tuple[int, int, int]
+"""x and y in 1/4 px, log2 zoom in 1/1024; each -32768..32767."""
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """What a slot holds. values: (35,) int64, z in UNITs. window: of the frame it came from."""
+
+    values: Values
+    window: WindowIntegers = (0, 0, 0)
+
+    @property
+    def check(self) -> int:
+        """16 bits by which an acknowledgement names the key's content."""
+        integers = np.concatenate((self.values, self.window)).astype(">i4")
+        return zlib.crc32(integers.tobytes()) & 0xFFFF
+
+    def blended(self, values: Values, window: WindowIntegers) -> Key:
+        """The key that a packet with these P values orders to be stored: the mean, rounded down."""
+        return Key(np.clip((self.values + values) >> 1, -LIMIT, LIMIT), window)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIntegers:
+    """One frame as decoded. role P: values (35,) are z in UNITs; M, Q: differences from the middle of the neighbours.
+    confidence: 0..SURE."""
+
+    role: int
+    values: Values
+    confidence: int = SURE
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterPacket:
+    """A decoded packet. frames: in order of time. stored: (slot, check) to acknowledge, if it ordered a key."""
+
+    rung: int
+    sequence: int
+    slot: int
+    frames: tuple[FrameIntegers, ...]
+    window: WindowIntegers
+    stored: tuple[int, int] | None = None
+
+
+class Keys:
+    """The slots at one end; both ends start with a reference of zeros in slot 0 and nothing else."""
+
+    def __init__(self) -> None:
+        self._slots: list[Key | None] = [Key(np.zeros(PARAMETERS, np.int64))] + [None] * (SLOTS - 1)
+
+    def __getitem__(self, slot: int) -> Key | None:
+        return self._slots[slot]
+
+    def __setitem__(self, slot: int, key: Key) -> None:
+        self._slots[slot] = key
+
+    def set_reference(self, integers: NDArray[np.integer], window: WindowIntegers = (0, 0, 0)) -> None:
+        """Slot 0 := the fit of a photo, (35,) as ``quantiser.quantise`` gives it, when both ends have it."""
+        self._slots[0] = Key(np.asarray(integers, np.int64).copy(), window)
+
+
+def steps(tables: Tables, rung: int, role: int) -> Values:
+    """(35,) int64: UNITs that one step of each number stands for. The perspective's is always 1."""
+    out = np.full(PARAMETERS, tables.step[rung, role], np.int64)
+    out[TURNED] = 1
+    return out
+
+
+KEEP = 6
+"""What of a key is believed, in eighths: the rest pulls to the mean face."""
+
+
+def predicted(key: Key, step: Values) -> Values:
+    """(35,) the key in steps, rounded to the nearest, halves up."""
+    return (KEEP * key.values + 4 * step) // (8 * step)
+
+
+class ParameterDecoder:
+    """Bytes -> integers. Holds nothing but the keys."""
+
+    def __init__(self, tables: Tables | None = None) -> None:
+        self.tables = tables or Tables.load()
+        self.keys = Keys()
+        self._state = np.zeros(5, np.int64)
+
+    def decode(self, data: bytes) -> ParameterPacket:
+        """One packet. Raises BitstreamError, and nothing else, for bytes that are not one; then nothing has changed."""
+        t = self.tables
+        if not 1 <= len(data) <= MAX_PACKET:
+            raise BitstreamError(f"parameter packet of {len(data)} bytes, 1 to {MAX_PACKET} are allowed")
+        rung, sequence = data[0] >> 4, data[0] & 15
+        if rung >= len(t.frames):
+            raise BitstreamError(f"parameter packet of rung {rung}, this program knows {len(t.frames)}: update it")
+        state, body = self._state, np.frombuffer(data, np.uint8, offset=1)
+        start_decoder(state, body)
+        slot = take_bits(state, body, 2)
+        key = self.keys[slot]
+        if key is None:
+            raise BitstreamError(f"parameter packet against key {slot}, which never came")
+        target_slot = take_bits(state, body, 2) if take_flag(state, body, _STORE) else None
+        if target_slot == 0:
+            raise BitstreamError("parameter packet orders a key in slot 0, which is the photo's")
+        window = key.window
+        if take_flag(state, body, _MOVED):
+            x, y, zoom = (take_bits(state, body, 16) - 32768 for _ in range(3))
+            window = (x, y, zoom)
+        order = ORDER[int(t.frames[rung])]
+        frames: list[FrameIntegers | None] = [None] * len(order)
+        for place, role in order:
+            confidence = take_bits(state, body, 2) if take_flag(state, body, _UNSURE) else SURE
+            values = np.zeros(PARAMETERS, np.int64)
+            if t.step[rung, role]:
+                coded = values if role == P else values[:TURNED]
+                base, shift = t.base[rung, role], t.shift[rung, role]
+                take_frame(state, body, coded, base, shift, t.ladder, t.weight, t.expected)
+                step = steps(t, rung, role)
+                values = (values + predicted(key, step)) * step if role == P else values * step
+            frames[place] = FrameIntegers(role, values, confidence)
+        last = frames[-1]
+        if not ended_well(state, body) or last is None or np.abs(last.values).max() > LARGEST:
+            raise BitstreamError("parameter packet is damaged")
+        stored = None
+        if target_slot is not None:
+            new = key.blended(last.values, window)
+            self.keys[target_slot] = new
+            stored = (target_slot, new.check)
+        return ParameterPacket(rung, sequence, slot, tuple(f for f in frames if f is not None), window, stored)
+
+
+def write_packet(tables: Tables, packet: ParameterPacket, key: Key, numbers: list[Values], store: int | None) -> bytes:
+    """Bytes of a packet. numbers: what is coded of each frame, in ORDER; store: the slot to store in, if any.
+
+    The packet's ``frames`` give the confidences alone; every number must be within MAXIMUM.
+    """
+    state, out = np.zeros(5, np.int64), np.zeros(2048, np.uint8)
+    start_encoder(state)
+    put_bits(state, out, packet.slot, 2)
+    put_flag(state, out, store is not None, _STORE)
+    if store is not None:
+        put_bits(state, out, store, 2)
+    moved = packet.window != key.window
+    put_flag(state, out, moved, _MOVED)
+    if moved:
+        for number in packet.window:
+            put_bits(state, out, number + 32768, 16)
+    for (place, role), values in zip(ORDER[int(tables.frames[packet.rung])], numbers, strict=True):
+        confidence = packet.frames[place].confidence
+        put_flag(state, out, confidence != SURE, _UNSURE)
+        if confidence != SURE:
+            put_bits(state, out, confidence, 2)
+        if tables.step[packet.rung, role]:
+            base, shift = tables.base[packet.rung, role], tables.shift[packet.rung, role]
+            put_frame(state, out, values, base, shift, tables.ladder, tables.weight, tables.expected)
+    return bytes((packet.rung << 4 | packet.sequence,)) + out[: finish(state, out)].tobytes()
+
+
+__all__ = [
+    "FrameIntegers", "Key", "Keys", "ParameterDecoder", "ParameterPacket", "SURE", "predicted", "steps", "write_packet",
+]  # fmt: skip

@@ -1,0 +1,132 @@
+"""The zoo: name -> architecture, weights, provenance, licence; and the choice that ``auto`` makes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec import raster
+from codec.errors import UsageError
+from codec.face_model import FaceModel
+from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, ReferenceFrame
+from models.generator import DrivingFrame, Generator
+
+WEIGHTS = Path(__file__).with_name("weights")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One generator of the zoo.
+
+    make: takes the face model. weights: file in ``models/weights``, or None. parameters: learned numbers.
+    gmac: per frame, without what is computed once per reference.
+    """
+
+    name: str
+    make: Callable[[FaceModel], Generator]
+    weights: str | None
+    parameters: int
+    gmac: float
+    provenance: str
+    licence: str
+
+
+def _warp(face_model: FaceModel) -> Generator:
+    from models.warp import Warp
+
+    return Warp(face_model)
+
+
+_ENTRIES = (
+    Entry(
+        "warp",
+        _warp,
+        None,
+        0,
+        0.0,
+        "no network; the table of how far hair, neck and body follow the head is least squares over dense optical flow"
+        " in 30 research-only, non-commercial clips",
+        "MIT; the table not for commercial use",
+    ),
+)
+ZOO: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+"""Best picture last: ``auto`` tries them from the end."""
+
+AUTO = "auto"
+
+
+def models() -> list[dict[str, Any]]:
+    """What ``headwire models --json`` prints: one dict a generator, in the order of the zoo.
+
+    name, parameters, gmac, weights (file or None), bytes and sha256 of that file, licence, provenance.
+    """
+    return [_describe(entry) for entry in ZOO.values()]
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    data = None if entry.weights is None else (WEIGHTS / entry.weights).read_bytes()
+    return {
+        "name": entry.name,
+        "parameters": entry.parameters,
+        "gmac": entry.gmac,
+        "weights": entry.weights,
+        "bytes": 0 if data is None else len(data),
+        "sha256": None if data is None else hashlib.sha256(data).hexdigest(),
+        "licence": entry.licence,
+        "provenance": entry.provenance,
+    }
+
+
+def create(name: str, face_model: FaceModel, frame_rate: float = 25.0) -> Generator:
+    """A generator by name; ``auto`` is ``choose``'s. Raises UsageError for a name that is not in the zoo."""
+    if name == AUTO:
+        return choose(face_model, frame_rate)
+    if name not in ZOO:
+        known = ", ".join((AUTO, *ZOO))
+        raise UsageError(f"There is no model {name!r}: choose one of {known}.")
+    return ZOO[name].make(face_model)
+
+
+def choose(face_model: FaceModel, frame_rate: float = 25.0, share: float = 0.5) -> Generator:
+    """The best generator that paints a frame in ``share`` of the frame's time on this machine, or ``warp``."""
+    entries = list(ZOO.values())
+    for entry in reversed(entries[1:]):
+        generator = entry.make(face_model)
+        if probe(generator, face_model) <= share * 1000 / frame_rate:
+            return entry.make(face_model)
+    return entries[0].make(face_model)
+
+
+def probe(generator: Generator, face_model: FaceModel | None = None, seconds: float = 1.0) -> float:
+    """Milliseconds a frame: median over about ``seconds`` of painting a turning, talking head, after a warm-up.
+
+    The generator's memory holds a grey photo afterwards: make a fresh one for the call.
+    """
+    model = face_model or FaceModel.load()
+    identity = np.zeros(model.identities, np.float32)
+    neutral = model.neutral(identity)
+    generator.prepare(ReferenceFrame(0, np.full((SIZE, SIZE, 3), 128, np.uint8), _pose(0), identity))
+    times: list[float] = []
+    begin = time.perf_counter()
+    n = 0
+    while time.perf_counter() - begin < seconds or n < 4:
+        parameters = _pose(n)
+        vertices = model.project(model.express(neutral, parameters.expression), parameters.camera)
+        frame = DrivingFrame(parameters, vertices, raster.rasterise(vertices, model.triangles))
+        start = time.perf_counter()
+        generator.generate(frame)
+        times.append(1000 * (time.perf_counter() - start))
+        n += 1
+    return float(np.median(times[2:]))
+
+
+def _pose(n: int) -> FrameParameters:
+    expression = np.sin(np.arange(EXPRESSION) + 0.3 * n).astype(np.float32) if n else np.zeros(EXPRESSION, np.float32)
+    rotation = np.array((0.1 * np.sin(0.2 * n), 0.3 * np.sin(0.1 * n), 0.05 * np.sin(0.15 * n)), np.float32)
+    return FrameParameters(expression, Camera(90.0, rotation, np.array((128.0, 140.0, 0.0), np.float32)))

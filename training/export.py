@@ -1,0 +1,136 @@
+"""From a run to files that can be shipped: safetensors (fp32, fp16, int8 by output channel), OpenVINO for CPUs.
+
+A safetensors file carries its description and its provenance in its metadata; ``models.headgan.load`` reads all three kinds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import HeadwireError, UsageError
+from codec.parameters import SIZE
+from models import headgan
+from models.headgan import FORMAT, HeadGANConfig
+from models.headgan_networks import HeadGANNet
+from training import checkpoints
+
+LICENCE = "weights learned from research-only, non-commercial clips: not for commercial use"
+KINDS = ("fp32", "fp16", "int8")
+
+
+def export(run: Path, target: Path, kind: str = "fp16", provenance: dict[str, Any] | None = None) -> Path:
+    """The averaged weights of a run as a safetensors file.
+
+    Raises UsageError where the run has no checkpoint or the kind is unknown, HeadwireError where it is no HeadGAN.
+    """
+    state = checkpoints.load(run)
+    if state is None:
+        raise UsageError(f"no checkpoint in {run}: train with `headwire train headgan` first")
+    said = state["description"]
+    if said.get("network") != "headgan":
+        raise HeadwireError(f"{run} is a run of {said.get('network')}, not of headgan")
+    net = HeadGANNet(HeadGANConfig(said["width"], said["audio"], said["flow"]))
+    net.load_state_dict(state["averages"]["generator"])
+    figures = run / "figures.json"
+    notes: dict[str, Any] = {"steps": state["step"], "run": said, "licence": LICENCE}
+    if figures.is_file():
+        notes["figures"] = json.loads(figures.read_text(encoding="utf-8"))
+    return export_net(net, target, kind, notes | (provenance or {}))
+
+
+def export_net(net: HeadGANNet, target: Path, kind: str, provenance: dict[str, Any]) -> Path:
+    """A network as a safetensors file, written whole or not at all."""
+    from safetensors.torch import save_file
+
+    if kind not in KINDS:
+        raise UsageError(f"weights cannot be exported as {kind!r}: choose one of {', '.join(KINDS)}")
+    tensors: dict[str, Tensor] = {}
+    for name, value in net.state_dict().items():
+        value = value.detach().float().cpu()
+        if kind == "int8" and value.dim() >= 2:
+            tensors[name], tensors[f"{name}.scale"] = quantised(value)
+        else:
+            tensors[name] = (value if kind == "fp32" else value.half()).contiguous()
+    notes = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(net.config)),
+        "kind": kind,
+        "provenance": json.dumps(provenance, default=str),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        save_file(tensors, str(partial), notes)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(out, ...) -> int8 weights and one float32 scale per output channel: ``weight = int8 * scale``."""
+    scale = (weight.flatten(1).abs().amax(1) / 127).clamp(min=1e-12)
+    shape = (-1, *[1] * (weight.dim() - 1))
+    return (weight / scale.view(shape)).round().clamp(-127, 127).to(torch.int8), scale
+
+
+class _Encode(nn.Module):
+    def __init__(self, net: HeadGANNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        encoded = self.net.encode(picture, code)
+        return encoded.fine, encoded.middle, encoded.coarse
+
+
+class _Paint(nn.Module):
+    def __init__(self, net: HeadGANNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, picture: Tensor, fine: Tensor, middle: Tensor, coarse: Tensor, window: Tensor, audio: Tensor
+    ) -> Tensor:
+        from models.headgan_networks import Encoded
+
+        heard = audio if self.net.config.audio else None
+        return self.net.paint(Encoded(picture, fine, middle, coarse), window, heard).picture
+
+
+def export_openvino(weights: Path, folder: Path, compress: bool = True) -> Path:
+    """The network as two OpenVINO models, ``encode`` (once per reference) and ``paint`` (per frame), static shapes.
+
+    compress: weights as fp16 in the file. Raises UsageError where OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise UsageError("exporting for CPUs needs openvino: pip install openvino") from error
+    net = headgan.load(weights)
+    with torch.inference_mode():
+        picture, code = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE)
+        encoded = net.encode(picture, code)
+    audio = torch.zeros(1, max(1, net.config.audio))
+    window = torch.zeros(1, 9, SIZE, SIZE)
+    inputs: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
+        "encode": (_Encode(net), (picture, code)),
+        "paint": (_Paint(net), (encoded.picture, encoded.fine, encoded.middle, encoded.coarse, window, audio)),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (module, example) in inputs.items():
+        example = tuple(x.clone() for x in example)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(module.eval(), example_input=example, input=[x.shape for x in example])
+        openvino.save_model(model, str(folder / f"{name}.xml"), compress_to_fp16=compress)
+    (folder / "config.json").write_text(json.dumps(asdict(net.config)) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,102 @@
+"""SCTP for small messages that are urgent and never repeated: fewer acknowledgements, and no waiting behind a photo.
+
+All of it is set on one association; what is on the wire stays SCTP as any other end understands it.
+
+- Acknowledgements: aiortc answers every packet with 93 bytes. RFC 9260 section 6.2 lets a receiver delay this by up to
+  500 ms (MUST), and asks for one per second packet, within 200 ms (SHOULD). Parameters are never sent again, so nobody
+  waits for theirs: they get one every ``LAZY`` seconds. While photos or control messages come in, gaps must be reported
+  sooner, or a lost one is noticed late: packets with such data are acknowledged at once, others within ``EAGER``.
+- Window: after a time-out SCTP allows one packet in flight, so a lost photo would stop the face for a second. The
+  window keeps a floor. What is in flight is bounded elsewhere: photos by ``photo_flight``, parameters by the rate.
+- Retransmission time: aiortc measures round trips on packets that wait for an earlier, lost one, and arrives at tens
+  of seconds. It is kept within ``RETRANSMISSION``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from aiortc import RTCSctpTransport
+from aiortc.rtcsctptransport import DataChunk, SackChunk
+
+LAZY = 0.4
+EAGER = 0.06
+RELIABLE_MEMORY = 2.0
+"""Seconds after reliable data in which more of it is expected."""
+
+WINDOW_FLOOR = 8 * 1024
+RETRANSMISSION = (1.0, 2.5)
+"""Shortest (also the initial one, as RFC 9260 section 16 has it; aiortc begins with 3 s) and longest, s."""
+
+
+class SctpTuning:
+    """Attach to an association before it starts; ``cancel`` when the connection closes."""
+
+    def __init__(self, sctp: RTCSctpTransport, lazy_stream: int) -> None:
+        """lazy_stream: of the data that is never sent again."""
+        self._sctp = sctp
+        self._lazy_stream = lazy_stream
+        self._send_sack_now = sctp._send_sack
+        self._receive_data = sctp._receive_data_chunk
+        self._receive_sack = sctp._receive_sack_chunk
+        self._time_out = sctp._t3_expired
+        self._measure = sctp._update_rto
+        self._urgent = False
+        self._reliable_at = float("-inf")
+        self._sending: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        sctp._rto = RETRANSMISSION[0]
+        sctp._cwnd = WINDOW_FLOOR
+        sctp._send_sack = self._send_sack  # type: ignore[method-assign]
+        sctp._receive_data_chunk = self._receive_data_chunk  # type: ignore[method-assign]
+        sctp._receive_sack_chunk = self._receive_sack_chunk  # type: ignore[method-assign]
+        sctp._t3_expired = self._t3_expired  # type: ignore[method-assign]
+        sctp._update_rto = self._update_rto  # type: ignore[method-assign]
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _receive_data_chunk(self, chunk: DataChunk) -> None:
+        if chunk.stream_id != self._lazy_stream:
+            self._urgent = True
+            self._reliable_at = time.monotonic()
+        await self._receive_data(chunk)
+
+    async def _send_sack(self) -> None:
+        if self._urgent:
+            self._urgent = False
+            self.cancel()
+            await self._send_sack_now()
+        elif self._timer is None:
+            expecting = time.monotonic() - self._reliable_at < RELIABLE_MEMORY
+            delay = EAGER if expecting and self._sctp._sack_misordered else LAZY
+            self._timer = asyncio.get_running_loop().call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._sctp._sack_needed and self._sctp.state == "connected":
+            self._sending = asyncio.ensure_future(self._send_due())
+
+    async def _send_due(self) -> None:
+        with suppress(ConnectionError):
+            await self._send_sack_now()
+
+    async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
+        await self._receive_sack(chunk)
+        self._keep_floor()
+
+    def _t3_expired(self) -> None:
+        self._time_out()
+        self._keep_floor()
+
+    def _keep_floor(self) -> None:
+        self._sctp._cwnd = max(self._sctp._cwnd, WINDOW_FLOOR)
+
+    def _update_rto(self, R: float) -> None:
+        self._measure(R)
+        shortest, longest = RETRANSMISSION
+        self._sctp._rto = min(max(self._sctp._rto, shortest), longest)

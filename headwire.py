@@ -88,10 +88,17 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 = any free one.")] = 8765,
     secret_file: Annotated[Path | None, typer.Option(help="Rooms then need a token made with this secret.")] = None,
+    token_for: Annotated[str | None, typer.Option(help="Print the token of this room and end.")] = None,
 ) -> None:
     """Signalling: rooms, tokens, the viewer page."""
+    from transport.signalling_server import read_secret, room_token
     from transport.signalling_server import serve as serve_rooms
 
+    if token_for is not None:
+        if secret_file is None:
+            raise UsageError("--token-for needs --secret-file: without a secret rooms are open to everyone")
+        print(room_token(read_secret(secret_file), token_for))
+        return
     serve_rooms(host, port, secret_file)
 
 

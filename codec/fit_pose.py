@@ -22,7 +22,7 @@ def affine_camera(seen: NDArray[Any], model: NDArray[Any], share: NDArray[Any]) 
 
 def decompose(affine: Matrix) -> tuple[float, Matrix]:
     """(2, 3) affine camera -> scale and the nearest rotation (3, 3)."""
-    first, second = np.linalg.norm(affine[0]), np.linalg.norm(affine[1])
+    first, second = float(np.linalg.norm(affine[0])), float(np.linalg.norm(affine[1]))
     scale = float(np.sqrt(max(first * second, 1e-18)))
     rows = np.vstack((affine / scale, np.cross(affine[0], affine[1])[None] / scale**2))
     u, _, vt = np.linalg.svd(rows)

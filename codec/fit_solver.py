@@ -62,7 +62,7 @@ def against(modes: Modes, shape: Floats) -> Floats:
     return np.ascontiguousarray(moments(modes.basis, planes(shape[None]), modes.weight)[:, 0])
 
 
-@njit(cache=True, fastmath=FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)  # type: ignore[untyped-decorator]
 def evaluate(
     modes: Any, neutral: Any, weight: Any, y: Any, depth: Any, width: Any, code: Any, r: Any, pose: Any, out: Any
 ) -> Any:
@@ -148,7 +148,7 @@ def evaluate(
     return gradient, second, first, np.sqrt(squares / seen)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def camera_matrices(r: Any, depth: Any) -> Any:
     """(7, 3, 3): R^T D R; R^T D R and R^T D [e_i]x R of scale and rotation; D R's first two rows as (2, 3) in the last two.
 
@@ -167,7 +167,7 @@ def camera_matrices(r: Any, depth: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def camera_block(r: Any, depth: Any, second: Any, first: Any, total: Any, matrix: Any, at: Any) -> None:
     """Fill matrix[at:at+6, at:at+6] (lower half) with the camera's own part of the normal matrix."""
     m = np.zeros((3, 3), np.float32)
@@ -198,7 +198,7 @@ def camera_block(r: Any, depth: Any, second: Any, first: Any, total: Any, matrix
         matrix[at + i, at + i] *= np.float32(1.00001)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def cholesky_solve(matrix: Any, vector: Any) -> Any:
     """Solve in place with the lower half of a positive definite matrix; False if it is not one."""
     size = len(vector)
@@ -226,7 +226,7 @@ def cholesky_solve(matrix: Any, vector: Any) -> Any:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def turn(rotation: Any, x: Any, y: Any, z: Any) -> Any:
     """The rotation by the vector (x, y, z) (Rodrigues), after ``rotation``, made orthonormal again."""
     angle = np.sqrt(x * x + y * y + z * z)
@@ -246,7 +246,7 @@ def turn(rotation: Any, x: Any, y: Any, z: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def solve(
     modes: Any, neutral: Any, neutral_moments: Any, weight: Any, y: Any, depth: Any, kernel: Any, prior: Any,
     code: Any, rotation: Any, pose: Any, iterations: Any, out: Any,

@@ -1,9 +1,9 @@
 """Still faces still, moving faces on time: a filter on the 35 numbers.
 
-Each number has its own one-pole filter, whose gain rises with how far the number has moved, measured by that number's own noise:
-what stays within the noise is averaged over several frames, what leaves it is followed at once. The noise is learned on
-the way, as a low quantile of the second difference, which movement hardly touches. A velocity term takes away the lag
-of slow, steady motion.
+Each number has its own one-pole filter, whose gain rises with how far the number has moved, measured by that number's
+own noise: what stays within the noise is averaged over several frames, what leaves it is followed at once (the idea of
+the one-euro filter, with the innovation in the place of the speed). The noise is learned on the way, as a low quantile
+of the second difference, which movement hardly touches.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from codec.parameters import CAMERA, EXPRESSION, Floats, FrameParameters
+from codec.parameters import CAMERA, EXPRESSION, FrameParameters
+
+_QUANTILE = 0.4
+_QUANTILE_OF_NOISE = 0.524
+"""Below so many standard deviations lies that share of a normal variable's magnitude."""
 
 
 @dataclass(frozen=True)
 class SmoothingSettings:
     """rest: gain within the noise. knee: innovation, in standard deviations of the noise, at which the gain is half way
-    to 1. quantile and rate: of the noise tracker. expression, scale, rotation, translation: the noise assumed at first,
+    to 1. rate: how fast the noise is learned, per frame. expression, scale, rotation, translation: the noise assumed at first,
     in the units of the parameters, scale as a share.
     """
 
     rest: float = 0.2
-    knee: float = 3.0
-    quantile: float = 0.4
-    rate: float = 0.03
+    knee: float = 5.0
+    rate: float = 0.07
     expression: float = 0.06
     scale: float = 0.001
     rotation: float = 0.003
@@ -47,8 +51,8 @@ class Smoother:
 
     def restart(self) -> None:
         """Forget the past (a cut, another identity); the noise learned is kept."""
-        self._state: Floats | None = None
-        self._history: list[Floats] = []
+        self._state: NDArray[np.float64] | None = None
+        self._history: list[NDArray[np.float64]] = []
 
     def smooth(self, parameters: FrameParameters) -> FrameParameters:
         """The frame's parameters, steadied; window and confidence as they are."""
@@ -67,17 +71,14 @@ class Smoother:
         ratio = (innovation / (self.settings.knee * np.maximum(self._noise, 1e-9))) ** 2
         gain = self.settings.rest + (1.0 - self.settings.rest) * ratio / (1.0 + ratio)
         self._state = self._state + gain * innovation
-        return FrameParameters.from_vector(
-            self._state.astype(np.float32), parameters.window, parameters.confidence
-        )
+        return FrameParameters.from_vector(self._state.astype(np.float32), parameters.window, parameters.confidence)
 
-    def _track(self, now: Floats) -> None:
+    def _track(self, now: NDArray[np.float64]) -> None:
         self._history = [*self._history[-2:], now]
         if len(self._history) < 3:
             return
         first, second, third = self._history
         size = np.abs(third - 2.0 * second + first) / np.sqrt(6.0)
-        # the 40 % quantile of |normal| is 0.524 standard deviations
-        above = size > 0.524 * self._noise
+        above = size > _QUANTILE_OF_NOISE * self._noise
         rate = self.settings.rate
-        self._noise *= np.where(above, np.exp(rate * self.settings.quantile / 0.4 * 0.6 / 0.6), np.exp(-rate * 1.5))
+        self._noise *= np.where(above, np.exp(rate * _QUANTILE), np.exp(-rate * (1.0 - _QUANTILE)))

@@ -208,6 +208,6 @@ def _frames(path: Path) -> Iterator[RecordedFrame]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                yield RecordedFrame(float(frame.time or 0.0), frame.to_ndarray(format="rgb24"))
+                yield RecordedFrame(float(frame.time or 0.0), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
     except (av.FFmpegError, OSError) as error:
         raise HeadwireError(f"{path} cannot be read, so the film was not made: look at the call's messages") from error

@@ -35,7 +35,8 @@ class Sink(ABC):
     def show(self, picture: Picture, time_s: float, badge: str | None = None) -> None:
         """One frame; returns within a millisecond where the sink is a live one.
 
-        picture: (H, W, 3) uint8 RGB, not kept; H and W stay the same. time_s: seconds, rising. badge: a few words drawn small on the picture.
+        picture: (H, W, 3) uint8 RGB, not kept; H and W stay the same. time_s: seconds, rising.
+        badge: a few words drawn small on the picture.
         Raises HeadwireError when the sink failed (disk full).
         """
 
@@ -80,7 +81,9 @@ def open_sink(
     wait: bool | None = None,
     sample_rate: int = 48000,
 ) -> Sink:
-    """The sink for ``window``, ``camera``, ``browser[:PORT]``, ``null`` or a file name (.mp4, .mkv, .y4m; .rec: ``receiver.recording``).
+    """The sink for ``window``, ``camera``, ``browser[:PORT]``, ``null`` or a file name.
+
+    Files: .mp4 (H.264), .mkv (FFV1, without loss), .y4m, .rec (``receiver.recording``).
 
     fps: nominal. realtime: frames are written at their own times; otherwise frame i is frame i at exactly ``fps``.
     wait: ``show`` waits for a slow encoder; otherwise it drops frames (default: only where not ``realtime``).

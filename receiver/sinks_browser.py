@@ -64,6 +64,7 @@ class BrowserSink(Sink):
         self._number = 0
         self._encoded: tuple[int, bytes] = (0, b"")
         self._changed = asyncio.Event()
+        self._pages: set[asyncio.Task[None]] = set()
         self._runner: Any = None
         self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="browser", daemon=True)
@@ -116,6 +117,8 @@ class BrowserSink(Sink):
 
     async def _finish(self) -> None:
         self._changed.set()
+        for task in self._pages:
+            task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -129,19 +132,36 @@ class BrowserSink(Sink):
 
         if (origin := request.headers.get("Origin")) and origin.split("://")[-1] != request.host:
             raise web.HTTPForbidden(text="this page belongs to another site")
-        socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=64)
+        socket = web.WebSocketResponse(timeout=0.5, heartbeat=10.0, max_msg_size=64)
         await socket.prepare(request)
-        sent = 0
-        while not socket.closed and not self._closed:
-            changed = self._changed
-            if self._number == sent or self._newest is None:
-                await changed.wait()
-                continue
-            sent = self._number
-            await socket.send_bytes(self._jpeg())
-            message = await socket.receive()
-            if message.type.name in ("CLOSE", "CLOSING", "CLOSED", "ERROR"):
-                break
+        drawn = asyncio.Event()
+        drawn.set()
+
+        async def listen() -> None:
+            async for _ in socket:
+                drawn.set()
+
+        async def speak() -> None:
+            sent = 0
+            while not self._closed:
+                await drawn.wait()
+                changed = self._changed
+                if self._number == sent:
+                    await changed.wait()
+                    continue
+                sent = self._number
+                drawn.clear()
+                await socket.send_bytes(self._jpeg())
+
+        tasks = [asyncio.create_task(listen()), asyncio.create_task(speak())]
+        self._pages.update(tasks)
+        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        self._pages.difference_update(tasks)
+        for task in done:
+            if not task.cancelled() and isinstance(task.exception(), ConnectionError):
+                log.debug("a page went away: %s", task.exception())
         await socket.close()
         return socket
 

@@ -141,14 +141,14 @@ class Source:
             with self._changed:
                 while self._mailbox is None and not self._ended and not self._stop.is_set():
                     self._changed.wait()
-                frame, self._mailbox = self._mailbox, None
+                newest, self._mailbox = self._mailbox, None
             if self._stop.is_set():
                 return
-            if frame is None:
+            if newest is None:
                 if self._failure is not None:
                     raise self._failure
                 return
-            yield frame
+            yield newest
 
     def _pace(self) -> None:
         try:
@@ -259,7 +259,7 @@ class Source:
         converted = self._reformatter.reformat(
             frame, width, height, "rgb24", interpolation="AREA" if scaled else "BILINEAR", threads=1
         )
-        picture: NDArray[np.uint8] = converted.to_ndarray()
+        picture = np.asarray(converted.to_ndarray(), np.uint8)
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
@@ -282,7 +282,7 @@ def open_source(
     """
     if play is not None and camera is not None:
         raise UsageError("a file and a camera were both given: choose --play or --camera")
-    options = {"start": start, "seconds": seconds, "max_fps": max_fps}
+    options: dict[str, Any] = {"start": start, "seconds": seconds, "max_fps": max_fps}
     if play is not None:
         return Source(_open_file(play), str(play), live=False, realtime=realtime, loop=loop, **options)
     container, name = _open_camera(camera)

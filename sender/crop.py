@@ -7,6 +7,7 @@ about to leave is followed, as a camera operator would, with limited speed and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def cut(frame: NDArray[np.uint8], square: Square) -> Picture:
 
     height, width = frame.shape[:2]
     left, top, right, bottom = square.left, square.top, square.left + square.side, square.top + square.side
-    inside = frame[
+    inside: NDArray[Any] = frame[
         max(0, min(top, height - 1)) : max(1, min(bottom, height)),
         max(0, min(left, width - 1)) : max(1, min(right, width)),
     ]

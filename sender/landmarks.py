@@ -171,7 +171,7 @@ class Landmarker:
         small = picture
         if scale > 1:
             size = (max(1, round(width / scale)), max(1, round(height / scale)))
-            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
         with _without_noise():
             if not self._searches:
                 # near faces (128 x 128), then far ones (192 x 192)

@@ -66,7 +66,9 @@ def test_loop_start_and_seconds(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff([frame.time_s for frame in frames]), 0.04, atol=2e-3)
 
 
-@pytest.mark.parametrize(("rate", "limit", "expected"), [(60, 25, 30), (30, 25, 30), (50, 25, 25), (5, 25, 5), (25, 25, 25)])
+@pytest.mark.parametrize(
+    ("rate", "limit", "expected"), [(60, 25, 30), (30, 25, 30), (50, 25, 25), (5, 25, 5), (25, 25, 25)]
+)
 def test_fast_sources_are_thinned_to_an_even_pace(tmp_path: Path, rate: int, limit: int, expected: int) -> None:
     video = write_video(tmp_path / "a.mp4", numbered(rate, height=32), fps=rate)
     with open_source(video, None, realtime=False, max_fps=limit) as source:
@@ -179,7 +181,11 @@ def test_closing_ends_the_iteration_and_the_thread(tmp_path: Path) -> None:
 
 
 def test_cameras_by_index_and_name(tmp_path: Path) -> None:
-    for node, name, index in (("video0", "Integrated Camera", "0"), ("video1", "Integrated Camera", "1"), ("video2", "USB Cam", "0")):
+    for node, name, index in (
+        ("video0", "Integrated Camera", "0"),
+        ("video1", "Integrated Camera", "1"),
+        ("video2", "USB Cam", "0"),
+    ):
         (tmp_path / node).mkdir()
         (tmp_path / node / "name").write_text(name + "\n")
         (tmp_path / node / "index").write_text(index + "\n")

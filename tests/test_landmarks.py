@@ -73,7 +73,9 @@ def test_loading_leaves_out_what_a_call_does_not_need() -> None:
         "l = Landmarker(); l.detect(np.zeros((256, 256, 3), np.uint8)); l.find_faces(np.zeros((64, 64, 3), np.uint8));"
         "print([m for m in ('jax', 'matplotlib', 'torch', 'sounddevice') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
     assert done.stdout.strip() == "[]"
     assert done.stderr == "", "native chatter stays off standard error"
 

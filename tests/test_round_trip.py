@@ -71,8 +71,8 @@ def test_decode_returns_every_frame_in_order_at_the_same_rate(clip, coded, tmp_p
     error = np.array([[np.abs(a.astype(int) - b).mean() for b in pictures] for a in decoded])
     frozen = np.array([np.abs(pictures[0].astype(int) - b).mean() for b in pictures])
     assert np.diag(error).mean() < frozen.mean()
-    nearest = error.argmin(axis=1)
-    assert np.corrcoef(nearest, np.arange(len(pictures)))[0, 1] > 0.8
+    by_lag = {lag: np.diag(error, lag).mean() for lag in range(-4, 5)}
+    assert min(by_lag, key=by_lag.__getitem__) == 0
 
 
 def test_info_counts_every_byte(coded):
@@ -93,7 +93,7 @@ def test_decode_writes_mp4_too(coded, tmp_path):
 
 def test_a_file_cut_off_in_the_middle_still_decodes(coded, tmp_path):
     cut = tmp_path / "cut.hw"
-    cut.write_bytes(coded.read_bytes()[: coded.stat().st_size * 3 // 4 + 3000])
+    cut.write_bytes(coded.read_bytes()[:-1500])
     whole_records = sum(m.channel is Channel.PARAMETERS for m in HeadwireReader(cut))
     figures = decode_file(cut, tmp_path / "out.mkv", "warp")
     assert figures["truncated"]

@@ -127,7 +127,7 @@ def frames(path: Path) -> Iterator[Picture]:
                 raise UsageError(f"{path} holds no video")
             container.streams.video[0].thread_count = 1
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except FFmpegError as error:
         raise UsageError(f"{path} cannot be read as a video: {error}") from error
 

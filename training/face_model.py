@@ -10,7 +10,7 @@ either symmetric or antisymmetric. Deterministic: no random number is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class TrainingSettings:
     per_person: int = 60
     blinks: int = 20
     outlier: float = 0.02
-    fit: FitSettings = FitSettings()
+    fit: FitSettings = field(default_factory=FitSettings)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Frames:
     people: list[str]
 
 
-def lid_opening(points: NDArray[np.floating]) -> Array:
+def lid_opening(points: NDArray[Any]) -> Array:
     """(..., 478, 2 or 3) -> (..., 2): height over width of the right and the left eye's opening."""
     out = []
     for top, bottom, outer, inner in (
@@ -96,7 +96,8 @@ def _align(points: Array, mean: Array) -> Array:
     flip = np.ones((len(points), 3))
     flip[:, 2] = np.sign(np.linalg.det(u @ vt))
     scale = (s * flip).sum(axis=1) / (centred**2).sum(axis=(1, 2))
-    return (centred @ ((u * flip[:, None]) @ vt)) * scale[:, None, None]
+    aligned: Array = (centred @ ((u * flip[:, None]) @ vt)) * scale[:, None, None]
+    return aligned
 
 
 def _unit(mean: Array) -> Array:
@@ -291,9 +292,10 @@ def _without_rigid(basis: Array, mean: Array, weight: Array) -> Array:
     root = np.sqrt(weight)[:, None]
     flat = (motions * root).reshape(len(motions), -1)
     orthonormal, _ = np.linalg.qr(flat.T)
-    modes = (basis * root).reshape(len(basis), -1)
-    modes = modes - modes @ orthonormal @ orthonormal.T
-    return modes.reshape(basis.shape) / root
+    rows = (basis * root).reshape(len(basis), -1)
+    rows = rows - rows @ orthonormal @ orthonormal.T
+    cleaned: Array = rows.reshape(basis.shape) / root
+    return cleaned
 
 
 def _rotate(basis: Array, parity: Array, codes: Floats, share: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -375,7 +377,7 @@ def effects(mean: Array, mode: Array, parity: float) -> dict[str, float]:
             "corners up": change(lambda v: 0.5 * (v[13, 1] + v[14, 1] - v[61, 1] - v[291, 1])),
             "lips forward": change(lambda v: -0.5 * (v[0, 2] + v[17, 2])),
             "upper lip up": change(lambda v: -v[0, 1] + v[2, 1]),
-            "lids open": change(lambda v: lid_opening(v).mean()) * eye,
+            "lids open": change(lambda v: lid_opening(v).mean()) * float(eye),
             "gaze down": change(lambda v: gaze_offset(v)[:, 1].mean()),
             "gaze inward": change(lambda v: gaze_offset(v)[0, 0] - gaze_offset(v)[1, 0]) / 2,
             "brows up": change(lambda v: v[[105, 334], 1].mean() * -1 + v[[33, 263], 1].mean()),
@@ -385,7 +387,7 @@ def effects(mean: Array, mode: Array, parity: float) -> dict[str, float]:
         "jaw to the right of the picture": change(lambda v: v[152, 0]),
         "mouth aslant": change(lambda v: v[61, 1] - v[291, 1]),
         "gaze to the right of the picture": change(lambda v: gaze_offset(v)[:, 0].mean()),
-        "one lid open": change(lambda v: lid_opening(v)[0] - lid_opening(v)[1]) * eye,
+        "one lid open": change(lambda v: lid_opening(v)[0] - lid_opening(v)[1]) * float(eye),
         "one brow up": change(lambda v: v[334, 1] - v[105, 1]),
         "eyes aslant": change(lambda v: gaze_offset(v)[0, 1] - gaze_offset(v)[1, 1]),
     }

@@ -25,6 +25,17 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
 
+def perceptual_features(kind: str, vgg19: Path | str | None = None) -> VggFeatures | AlexFeatures | None:
+    """``vgg`` (the paper's; VGG16 without a file of VGG19), ``alex`` or ``none``. Raises UsageError for another."""
+    if kind == "none":
+        return None
+    if kind == "alex":
+        return AlexFeatures()
+    if kind != "vgg":
+        raise UsageError(f"there are no perceptual features {kind!r}: choose vgg, alex or none")
+    return VggFeatures(vgg19)
+
+
 class VggFeatures(nn.Module):
     """The first feature map of each of VGG's five stages, of pictures in -1..1. Frozen.
 
@@ -58,6 +69,33 @@ class VggFeatures(nn.Module):
             h = f.relu(f.conv2d(h, self.get_buffer(f"weight{n}"), self.get_buffer(f"bias{n}"), padding=1))
             if n == 0 or n in self._pool:
                 out.append(h)
+        return out
+
+
+class AlexFeatures(nn.Module):
+    """The five feature maps of LPIPS' AlexNet, of pictures in -1..1: a fiftieth of VGG's arithmetic, for training on a CPU."""
+
+    name = "alex"
+
+    def __init__(self) -> None:
+        super().__init__()
+        from bench.metrics import Lpips
+
+        for n, (weight, bias) in enumerate(Lpips("alex")._convolutions):
+            self.register_buffer(f"weight{n}", weight.clone(), persistent=False)
+            self.register_buffer(f"bias{n}", bias.clone(), persistent=False)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W), -1..1 -> five feature maps, finest first."""
+        h = ((x + 1) / 2 - self.get_buffer("mean")) / self.get_buffer("deviation")
+        out = []
+        for n in range(5):
+            h = f.max_pool2d(h, 3, 2) if n in (1, 2) else h
+            weight, bias = self.get_buffer(f"weight{n}"), self.get_buffer(f"bias{n}")
+            h = f.relu(f.conv2d(h, weight, bias, stride=4 if n == 0 else 1, padding=(2, 2, 1, 1, 1)[n]))
+            out.append(h)
         return out
 
 

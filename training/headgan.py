@@ -21,7 +21,7 @@ from models.headgan_networks import HeadGANNet
 from training import losses
 from training.distributed import Group, group
 from training.evaluation import validation_figures
-from training.features import WEIGHTS, VggFeatures
+from training.features import WEIGHTS, perceptual_features
 from training.loop import LoopSettings, Task
 from training.loop import run as run_loop
 from training.losses import LossWeights
@@ -46,7 +46,7 @@ class HeadGANSettings:
     sketches: bool = False
     judges: int | None = None
     adversarial: bool = True
-    vgg: bool = True
+    features: str = "vgg"
     vgg19: Path | None = None
     rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
@@ -106,14 +106,16 @@ class HeadGANTask(Task):
         self.generator = HeadGANNet(config)
         self.modules = {"generator": self.generator}
         self.optimizers = {"generator": self._adam(self.generator)}
-        self.vgg = VggFeatures(settings.vgg19).to(parts.device) if settings.vgg else None
+        self.vgg = perceptual_features(settings.features, settings.vgg19)
+        if self.vgg is not None:
+            self.vgg.to(parts.device)
         base = settings.judges or max(4, round(64 * settings.width))
         if settings.adversarial:
             self.judges = Judges(base, config.audio)
             self.modules["judges"] = self.judges
             self.optimizers["judges"] = self._adam(self.judges)
         kind = None if self.vgg is None else self.vgg.name
-        self.description = {"network": "headgan", **asdict(config), "sketches": settings.sketches, "vgg": kind}
+        self.description = {"network": "headgan", **asdict(config), "sketches": settings.sketches, "features": kind}
         self.description |= {"judges": base if settings.adversarial else 0, "weights": asdict(settings.weights)}
 
     def _adam(self, module: nn.Module) -> torch.optim.Optimizer:

@@ -230,7 +230,7 @@ class _Run:
         figures: dict[str, float] = {}
         if self.parts.first:
             figures = self.task.validate(self.averages)
-            if self.writer:
+            if self.writer and figures:
                 self.writer.scalars({f"validation/{k}": v for k, v in figures.items()}, self.step)
         self.parts.wait()
         return figures

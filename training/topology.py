@@ -8,6 +8,7 @@ makes the 898 triangles of the canonical face, and the winding is carried over f
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from codec.face_model import INNER_LIPS, LEFT_EYELIDS, RIGHT_EYELIDS, SKIN, Indices
 
 Array = NDArray[np.float64]
-Points = NDArray[np.floating]
+Points = NDArray[Any]
 
 Triangle = tuple[int, int, int]
 
@@ -29,17 +30,22 @@ def _key(edge: tuple[int, int]) -> tuple[int, int]:
     return (min(edge), max(edge))
 
 
+def _sorted(a: int, b: int, c: int) -> Triangle:
+    low, middle, high = sorted((a, b, c))
+    return (low, middle, high)
+
+
 def _skin(edges: set[tuple[int, int]]) -> list[Triangle]:
     neighbours: dict[int, set[int]] = defaultdict(set)
     for a, b in edges:
         neighbours[a].add(b)
         neighbours[b].add(a)
-    cliques = sorted({tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]})
+    cliques = sorted({_sorted(a, b, c) for a, b in edges for c in neighbours[a] & neighbours[b]})
     shared: dict[tuple[int, int], int] = defaultdict(int)
     for clique in cliques:
-        for edge in _edges(clique):  # type: ignore[arg-type]
+        for edge in _edges(clique):
             shared[_key(edge)] += 1
-    return [clique for clique in cliques if any(shared[_key(e)] <= 2 for e in _edges(clique))]  # type: ignore
+    return [clique for clique in cliques if any(shared[_key(e)] <= 2 for e in _edges(clique))]
 
 
 def _strip(loop: Indices) -> list[Triangle]:

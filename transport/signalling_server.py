@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from codec.errors import TransportError, UsageError
+from transport.process import stop_signals
 from transport.signalling import MAX_DESCRIPTION, OTHER, ROOM, Role
 from transport.viewer_page import render_page
 
@@ -265,3 +266,16 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.EACCES:
         return "ports below 1024 need rights that this user has not"
     return str(error)
+
+
+def serve(host: str, port: int, secret_file: Path | None) -> None:
+    """``headwire serve``: listen until the process is told to stop. Raises UsageError, TransportError."""
+    secret = read_secret(secret_file) if secret_file else None
+
+    async def run() -> None:
+        with stop_signals() as stopped:
+            async with SignallingServer(host, port, secret) as server:
+                print(f"headwire: rooms are open at {server.url} (Ctrl-C ends)", flush=True)
+                await stopped.wait()
+
+    asyncio.run(run())

@@ -85,9 +85,10 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
                 await _watch(ends, stopped, settings.seconds, quiet)
             finally:
                 words = await asyncio.gather(*(_finish(end) for end in ends))
-    for end, text in zip(ends, words, strict=True):
-        if end.returncode not in (0, 130, -signal.SIGINT):
-            raise _Failed(text.removeprefix("headwire: ") or "an end of the call failed", end.returncode or 1)
+    failed = [(text, end.returncode or 1) for end, text in zip(ends, words, strict=True) if end.returncode]
+    if failed and not stopped.is_set():
+        text, code = max(failed, key=lambda end: bool(end[0]))
+        raise _Failed(text.removeprefix("headwire: ") or f"an end of the call ended with code {code}", code)
     return _merge(json.loads((work / "send.json").read_text()), json.loads((work / "receive.json").read_text()))
 
 

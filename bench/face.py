@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.face_rotation import rotation_error
 from codec.face_model import DEFAULT, GROUPS, FaceModel
 from codec.fit_algorithm1 import algorithm1
-from codec.fitting import Fitter, FitResult, FitSettings
+from codec.fitting import FitResult, FitSettings, Fitter
 from codec.parameters import FrameParameters
 from codec.smoothing import Smoother
 from training import dataset

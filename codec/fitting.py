@@ -27,7 +27,8 @@ class FitSettings:
     sigma: noise of a landmark and kernel: where the robust kernel turns down, both in outer eye-corner distances.
     depth_weight: weight of the landmarks' z beside x and y. group_weights: of point groups, times 1.
     identity_at: frame counts at which the identity is solved anew; after the last it is held.
-    frame_weight: see ``IdentityEstimate``. iterations: at most, from the last frame; cold_iterations: without one.
+    frame_weight: see ``IdentityEstimate``. doubt: rms, in eye-corner distances, above which a fit from the last frame
+    is compared with one from nothing. iterations: at most, from the last frame; cold_iterations: without one.
     """
 
     sigma: float = 0.004
@@ -36,6 +37,7 @@ class FitSettings:
     group_weights: tuple[tuple[str, float], ...] = (("lips", 2.0), ("eyelids", 2.0), ("irises", 5.0))
     identity_at: tuple[int, ...] = (1, 4, 10, 25, 50)
     frame_weight: float = 0.3
+    doubt: float = 0.03
     iterations: int = 3
     cold_iterations: int = 12
 
@@ -140,14 +142,21 @@ class Fitter:
 
     def _solve(self, y: Floats, weight: Floats, depth: float) -> bool:
         settings = self.settings
+        warm = None
         if self._warm and self._run(y, weight, depth, settings.iterations, settings.kernel):
-            return True
+            if self._rms < settings.doubt:
+                return True
+            warm = (self._rms, self._code, self._rotation, self._pose)
         found = first_pose(y, weight, self._neutral, depth > 0.0)
-        if found is None:
-            return False
-        self._reset()
-        self._rotation, self._pose = found
-        return self._run(y, weight, depth, settings.cold_iterations, settings.kernel)
+        cold = False
+        if found is not None:
+            self._reset()
+            self._rotation, self._pose = found
+            cold = self._run(y, weight, depth, settings.cold_iterations, settings.kernel)
+        if warm is not None and not (cold and self._rms < warm[0]):
+            _, self._code, self._rotation, self._pose = warm
+            return self._run(y, weight, depth, 1, settings.kernel)
+        return cold
 
     def _run(self, y: Floats, weight: Floats, depth: float, iterations: int, kernel: float) -> bool:
         rms, sound = solve(

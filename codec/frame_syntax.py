@@ -1,8 +1,8 @@
 """The numbers of one frame in a packet: which class each is coded under, and the loops over them, in integers.
 
 The class of number i is ``base[i]``, moved by what the frame's earlier numbers turned out to be: A sums their magnitudes over
-their expected ones, X what that sum was expected to be, both forgetting an eighth at each step, and a frame that moves twice as much
-as its class expects (A / X beside 1/2, 3/4, 5/4, 2) has its further classes shifted by ``shift[context]``.
+their expected ones, X what that sum was expected to be, both forgetting an eighth at each step; where A / X stands beside 1/2,
+3/4, 5/4 and 2 is the context, and the class is shifted by ``shift[context]``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def class_of(base: int, shift: Any, a: int, x: int) -> int:
     if 8 * a >= 16 * x:
         context += 1
     number = base + shift[context]
-    return max(0, min(CLASSES - 1, number))
+    return int(max(0, min(CLASSES - 1, number)))
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def put_frame(state: Any, out: Any, values: Any, base: Any, shift: Any, ladder: Any, weight: Any, expected: Any) -> None:
+def put_frame(
+    state: Any, out: Any, values: Any, base: Any, shift: Any, ladder: Any, weight: Any, expected: Any
+) -> None:
     """Code values (N,) int64 under base (N,)."""
     a, x = START, START
     for i in range(len(values)):
@@ -48,7 +50,9 @@ def put_frame(state: Any, out: Any, values: Any, base: Any, shift: Any, ladder: 
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def take_frame(state: Any, data: Any, values: Any, base: Any, shift: Any, ladder: Any, weight: Any, expected: Any) -> None:
+def take_frame(
+    state: Any, data: Any, values: Any, base: Any, shift: Any, ladder: Any, weight: Any, expected: Any
+) -> None:
     """Inverse of ``put_frame``; fills values."""
     a, x = START, START
     for i in range(len(values)):

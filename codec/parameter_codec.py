@@ -1,8 +1,8 @@
 """Packets of the face's parameters: bytes to integers and back, in integer arithmetic only (``docs/bitstream-parameters.md``).
 
 A packet holds a bundle of 1, 2 or 4 successive frames and decodes by itself, given the key that it names. Its first byte is the
-rung (which steps and tables) and a sequence number; the rest is one run of the range coder (``entropy``). The bundle's *last* frame, P,
-is coded against the key: a vector of integers that both ends hold. The frames before it are differences from the
+rung (which steps and tables) and a sequence number; the rest is one run of the range coder (``entropy``). The bundle's *last*
+frame, P, is coded against the key: a vector of integers that both ends hold. The frames before it are differences from the
 middle of their neighbours (``reconstruction`` makes pictures' numbers of both). Keys: slot 0 is the reference photo's fit; a
 packet may order the receiver to store, in one of the slots 1 to 3, the mean of the key it named and of its own P; the
 sender uses such a key once the receiver has acknowledged it by slot and check.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ SEQUENCES = 16
 SURE = 3
 """Confidence of a face that was seen; 0: no face, the numbers are the last good ones."""
 
-P, M, Q, I = range(4)
-"""Roles of frames: last of the bundle, middle, quarters, and a fit coded from nothing."""
+P, M, Q, FIT = range(4)
+"""Roles of frames: last of the bundle, middle, quarters, and a fit that is coded from nothing."""
 
 ORDER: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((0, P),),
@@ -103,7 +104,7 @@ class Keys:
     def __setitem__(self, slot: int, key: Key) -> None:
         self._slots[slot] = key
 
-    def set_reference(self, integers: NDArray[np.integer], window: WindowIntegers = (0, 0, 0)) -> None:
+    def set_reference(self, integers: NDArray[np.integer[Any]], window: WindowIntegers = (0, 0, 0)) -> None:
         """Slot 0 := the fit of a photo, (35,) as ``quantiser.quantise`` gives it, when both ends have it."""
         self._slots[0] = Key(np.asarray(integers, np.int64).copy(), window)
 
@@ -121,7 +122,8 @@ KEEP = 6
 
 def predicted(key: Key, step: Values) -> Values:
     """(35,) the key in steps, rounded to the nearest, halves up."""
-    return (KEEP * key.values + 4 * step) // (8 * step)
+    whole: Values = (KEEP * key.values + 4 * step) // (8 * step)
+    return whole
 
 
 class ParameterDecoder:
@@ -201,8 +203,3 @@ def write_packet(tables: Tables, packet: ParameterPacket, key: Key, numbers: lis
             base, shift = tables.base[packet.rung, role], tables.shift[packet.rung, role]
             put_frame(state, out, values, base, shift, tables.ladder, tables.weight, tables.expected)
     return bytes((packet.rung << 4 | packet.sequence,)) + out[: finish(state, out)].tobytes()
-
-
-__all__ = [
-    "FrameIntegers", "Key", "Keys", "ParameterDecoder", "ParameterPacket", "SURE", "predicted", "steps", "write_packet",
-]  # fmt: skip

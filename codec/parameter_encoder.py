@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from codec.parameter_codec import (
     FrameIntegers,
     Key,
     Keys,
-    M,
     P,
     ParameterPacket,
     Values,
@@ -25,9 +25,9 @@ from codec.parameter_codec import (
     write_packet,
 )
 from codec.parameters import PARAMETERS, Floats
-from codec.quantiser import LIMIT, TURNED, UNIT, Tables, Vectors, to_z
+from codec.quantiser import TURNED, UNIT, Tables, Vectors, to_z
 from codec.rate_choice import choose, refine
-from codec.reconstruction import Reconstruction
+from codec.reconstruction import Reconstruction, middle
 from codec.seen_points import SeenPoints
 
 STORE_EVERY = 25
@@ -36,41 +36,59 @@ STORE_EVERY = 25
 REST = 50
 """Frames after its last use until a slot may be stored into."""
 
-TRADE = 9.0
-"""Bits that a square error of one squared step is worth."""
+PASSES = 2
+"""Rounds of ``refine``."""
 
-BOUND = 3.0
-"""Steps of error at a point of the mesh beyond which it is avoided steeply."""
+LONGEST_SILENCE = 7
+"""Frames in a row that may go unsent; then a packet keeps the call alive."""
+
+QUIET = 1.7
+"""Steps of error of z (about what coding does) below which a frame need not be sent."""
+
+
+class _Waiting(NamedTuple):
+    z: Vectors
+    vector: Floats
+    sure: int
 
 
 class ParameterEncoder:
     """Vectors -> packets. The frames of a bundle are held back until it is full.
 
     rung: a name of ``Tables.names``. points: the mesh whose errors count (``SeenPoints``), or None to go by z alone.
+    silence: packets that the receiver can do without are left out (``LONGEST_SILENCE``).
+    ``last_coded``: role and numbers of the last packet's frames, for training.
     """
 
-    def __init__(self, rung: str = "normal", tables: Tables | None = None, points: SeenPoints | None = None) -> None:
+    def __init__(
+        self,
+        rung: str = "normal",
+        tables: Tables | None = None,
+        points: SeenPoints | None = None,
+        silence: bool = False,
+    ) -> None:
         self.tables = tables or Tables.load()
         self.points = points
         self.keys = Keys()
-        self.rung = self.tables.rung(rung)
+        self.rung = self._next_rung = self.tables.rung(rung)
         self.sequence = 0
-        self.bits = 0.0
-        self.trade, self.bound, self.passes = TRADE, BOUND, 2
+        self.silence = silence
+        self.last_coded: list[tuple[int, Values]] = []
+        self.trade, self.bound = self.tables.trade, self.tables.bound
         self._filter = Reconstruction(self.tables)
-        self._waiting: list[tuple[Vectors, Floats, int]] = []
+        self._waiting: list[_Waiting] = []
         self._pending: dict[int, tuple[Key, int]] = {}
         self._used = [-REST] * SLOTS
         self._frame = 0
         self._stored_at = -STORE_EVERY // 2
-        self.last_coded: list[tuple[int, Values]] = []
+        self._silent = 0
+        self._sent_state: tuple[int, WindowIntegers] | None = None
 
     def set_rung(self, name: str) -> None:
         """Go on with another rung, from the next bundle on. Raises ValueError for a name that is none."""
-        self.rung = self.tables.rung(name)
-        self._waiting.clear()
+        self._next_rung = self.tables.rung(name)
 
-    def set_reference(self, integers: NDArray[np.integer], window: WindowIntegers = (0, 0, 0)) -> None:
+    def set_reference(self, integers: NDArray[np.integer[Any]], window: WindowIntegers = (0, 0, 0)) -> None:
         """A photo's fit, (35,) as ``quantiser.quantise`` gives it, once the receiver has it."""
         self.keys.set_reference(integers, window)
         self._filter.set_reference(integers)
@@ -85,45 +103,61 @@ class ParameterEncoder:
         return True
 
     def encode(self, vector: Floats, confidence: float = 1.0, window: WindowIntegers = (0, 0, 0)) -> bytes | None:
-        """(35,) parameters -> a packet, or None while the bundle is not full."""
+        """(35,) parameters -> a packet, or None while the bundle is not full or if the receiver can do without it."""
+        if not self._waiting:
+            self.rung = self._next_rung
         sure = min(SURE, max(0, round(confidence * SURE)))
-        self._waiting.append((to_z(vector, self.tables), vector, sure))
+        self._waiting.append(_Waiting(to_z(vector, self.tables), vector, sure))
         self._frame += 1
         if len(self._waiting) < self.tables.frames[self.rung]:
             return None
         frames, self._waiting = self._waiting, []
-        return self._bundle(frames, window)
+        state = (frames[-1].sure, window)
+        if self.silence and state == self._sent_state and self._can_do_without(frames):
+            self._silent += len(frames)
+            self.sequence = (self.sequence + 1) % SEQUENCES
+            return None
+        self._sent_state = state
+        data = self._bundle(frames, window)
+        self._silent = 0
+        return data
 
-    def _bundle(self, frames: Sequence[tuple[Vectors, Floats, int]], window: WindowIntegers) -> bytes:
-        rung, tables = self.rung, self.tables
+    def _can_do_without(self, frames: Sequence[_Waiting]) -> bool:
         count = len(frames)
-        start = self._filter.z
+        if self._filter.z is None or self._silent + count > LONGEST_SILENCE:
+            return False
+        finest = self._filter.gains(self.rung)[0] * self.tables.step[self.rung, P] / UNIT
+        errors = [f.z - self._filter.ahead(self._silent + i + 1) for i, f in enumerate(frames)]
+        return all(float(np.sqrt((e[:TURNED] ** 2).sum())) < QUIET * finest for e in errors)
+
+    def _bundle(self, frames: Sequence[_Waiting], window: WindowIntegers) -> bytes:
+        rung, tables, lost = self.rung, self.tables, self._silent
+        count = len(frames)
         step = steps(tables, rung, P)
-        gain = np.ones(PARAMETERS) if start is None else self._filter.gains(rung)
-        wanted = frames[-1][0] - (0 if start is None else (1 - gain) * start)
+        fresh = self._filter.z is None
+        start = self._filter.ahead(lost)
+        gain = np.ones(PARAMETERS) if fresh else self._filter.gains(rung, lost)
         width = gain * step / UNIT
+        wanted = frames[-1].z - (1 - gain) * start
         slot, values = self._against_best_key(wanted, width, step)
         key = self.keys[slot]
         assert key is not None
-        ahead = predicted(key, step)
-        self._refine(frames[-1], values, wanted - ahead * width, width, P)
-        push = (values + ahead) * step
-        shown = {-1: push / UNIT if start is None else start}
-        shown[count - 1] = shown[-1] + gain * (push / UNIT - shown[-1])
-        numbers = [values]
-        integers: list[FrameIntegers] = [FrameIntegers(P, push, f[2]) for f in frames]
+        expected = predicted(key, step)
+        self._refine(frames[-1], values, wanted - expected * width, width)
+        push = (values + expected) * step
+        start = push / UNIT if fresh else start
+        shown = {-1: start, count - 1: start + gain * (push / UNIT - start)}
+        integers = [FrameIntegers(P, push, frame.sure) for frame in frames]
         self.last_coded = [(P, values)]
         for place, role in ORDER[count][1:]:
-            reach = 2 if role == M and count == 4 else 1
-            middle = (shown[place - reach] + shown[place + reach]) / 2
-            fine = steps(tables, rung, role)
-            values = self._difference(frames[place], middle, fine, role)
-            shown[place] = middle.copy()
-            shown[place][:TURNED] += values * fine[:TURNED] / UNIT
-            numbers.append(values)
+            between = middle(shown, place, role, count)
+            step = steps(tables, rung, role)[:TURNED]
+            values = self._difference(frames[place], (frames[place].z - between)[:TURNED], step / UNIT, role)
+            shown[place] = between.copy()
+            shown[place][:TURNED] += values * step / UNIT
+            integers[place] = FrameIntegers(role, values * step, frames[place].sure)
             self.last_coded.append((role, values))
-            integers[place] = FrameIntegers(role, values * fine[:TURNED], frames[place][2])
-        self._filter.z = shown[count - 1]
+        self._filter.settle(shown, count, lost)
         self._used[slot] = self._frame
         store = self._slot_to_store(slot)
         if store is not None:
@@ -131,45 +165,40 @@ class ParameterEncoder:
             self._stored_at = self._frame
         packet = ParameterPacket(rung, self.sequence, slot, tuple(integers), window)
         self.sequence = (self.sequence + 1) % SEQUENCES
-        return write_packet(tables, packet, key, numbers, store)
+        return write_packet(tables, packet, key, [values for _, values in self.last_coded], store)
 
     def _against_best_key(self, wanted: Vectors, width: Vectors, step: Values) -> tuple[int, Values]:
-        best, chosen, least = np.zeros(PARAMETERS, np.int64), 0, np.inf
-        trade = self.trade / width[0] ** 2
+        trials = []
         for slot in range(SLOTS):
             key = self.keys[slot]
-            if key is None or slot in self._pending:
-                continue
-            values = np.zeros(PARAMETERS, np.int64)
-            bits = self._choose(wanted - predicted(key, step) * width, width, P, trade, values)
-            if bits < least:
-                best, chosen, least, classes = values, slot, bits, self._classes
-        self._classes = classes
-        return chosen, best
+            if key is not None and slot not in self._pending:
+                trials.append((*self._choose(wanted - predicted(key, step) * width, width, P), slot))
+        _, values, self._classes, slot = min(trials, key=lambda trial: trial[0])
+        return slot, values
 
-    def _choose(self, wanted: Vectors, width: Vectors, role: int, trade: float, values: Values) -> float:
+    def _choose(self, wanted: Vectors, width: Vectors, role: int) -> tuple[float, Values, Values]:
         t = self.tables
-        self._classes = np.zeros(len(values), np.int64)
+        values, classes = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
         base, shift = t.base[self.rung, role], t.shift[self.rung, role]
-        return float(
-            choose(wanted, width, base, shift, t.lengths, t.weight, t.expected, trade, values, self._classes)
+        trade = self.trade[self.rung] / width[0] ** 2
+        bits = choose(wanted, width, base, shift, t.lengths, t.weight, t.expected, trade, values, classes)
+        return float(bits), values, classes
+
+    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors) -> None:
+        if self.points is None:
+            return
+        n = TURNED
+        jacobian = self.points.jacobian(frame.vector)
+        bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / width[0] ** 2
+        refine(
+            wanted[:n], width[:n], self._classes[:n], self.tables.lengths, jacobian, bound, trade, PASSES, values[:n]
         )
 
-    def _refine(self, frame: tuple[Vectors, Floats, int], values: Values, wanted: Vectors, width: Vectors, role: int) -> None:
-        if self.points is None or not self.passes:
-            return
-        jacobian = self.points.jacobian(frame[1])
-        bound = self.bound * width[0]
-        trade = self.trade / width[0] ** 2
-        n = TURNED
-        refine(wanted[:n], width[:n], self._classes[:n], self.tables.lengths, jacobian, bound, trade, self.passes, values[:n])
-
-    def _difference(self, frame: tuple[Vectors, Floats, int], middle: Vectors, step: Values, role: int) -> Values:
-        values = np.zeros(TURNED, np.int64)
-        if step[0]:
-            wanted, width = (frame[0] - middle)[:TURNED], step[:TURNED] / UNIT
-            self._choose(wanted, width, role, self.trade / width[0] ** 2, values)
-            self._refine(frame, values, wanted, width, role)
+    def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int) -> Values:
+        if not width[0]:
+            return np.zeros(TURNED, np.int64)
+        _, values, self._classes = self._choose(wanted, width, role)
+        self._refine(frame, values, wanted, width)
         return values
 
     def _slot_to_store(self, used: int) -> int | None:
@@ -178,8 +207,3 @@ class ParameterEncoder:
         free = [s for s in range(1, SLOTS) if s != used and self._frame - self._used[s] >= REST]
         free = [s for s in free if s not in self._pending or self._frame - self._pending[s][1] >= REST]
         return min(free, key=lambda s: self._used[s]) if free else None
-
-
-def quantised_key(integers: NDArray[np.integer]) -> Values:
-    """(35,) within the limits of a key."""
-    return np.clip(np.asarray(integers, np.int64), -LIMIT, LIMIT)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,8 @@ class Tables:
     mean (34,), turn (34, 34), back (34, 34) float64: z = (u - mean) turn, u = z back + mean. ladder: (CLASSES, TOKENS + 1).
     weight (CLASSES,) and expected (CLASSES,) int64: see ``parameter_codec``. frames (R,), gain (R,) in 1/64,
     step (R, ROLES) in UNITs, 0 where the role is not coded; base (R, ROLES, 35) class; shift (R, ROLES, CONTEXTS).
+    For the sender alone, and not in the digest: trade (R,) bits that the square error of one step is worth, bound (R,) steps of
+    error at a point of the mesh beyond which it is avoided.
     """
 
     mean: Vectors
@@ -75,6 +78,8 @@ class Tables:
     base: NDArray[np.int64]
     shift: NDArray[np.int64]
     names: tuple[str, ...] = ()
+    trade: Vectors = field(default_factory=lambda: np.zeros(0))
+    bound: Vectors = field(default_factory=lambda: np.zeros(0))
     model_digest: str = ""
 
     @cached_property
@@ -109,6 +114,8 @@ class Tables:
             step=self.step.astype(np.uint16),
             base=self.base.astype(np.uint8),
             shift=self.shift.astype(np.int8),
+            trade=self.trade.astype(np.float32),
+            bound=self.bound.astype(np.float32),
             names=np.array(self.names, np.str_),
             model_digest=np.array(self.model_digest, np.str_),
         )
@@ -119,14 +126,18 @@ class Tables:
         return _load(path or TABLES)
 
 
+_FLOATS = ("mean", "turn", "back", "trade", "bound")
+_INTEGERS = ("ladder", "weight", "expected", "frames", "gain", "step", "base", "shift")
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path) -> Tables:
     try:
         with np.load(path, allow_pickle=False) as file:
-            floats = [file[name].astype(np.float64) for name in ("mean", "turn", "back")]
-            names = ("ladder", "weight", "expected", "frames", "gain", "step", "base", "shift")
-            integers = [np.ascontiguousarray(file[name], np.int64) for name in names]
-            tables = Tables(*floats, *integers, tuple(str(n) for n in file["names"]), str(file["model_digest"]))
+            arrays: dict[str, Any] = {name: file[name].astype(np.float64) for name in _FLOATS}
+            arrays |= {name: np.ascontiguousarray(file[name], np.int64) for name in _INTEGERS}
+            names = tuple(str(name) for name in file["names"])
+            tables = Tables(**arrays, names=names, model_digest=str(file["model_digest"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise HeadwireError(f"no parameter tables at {path}: make them with `headwire train entropy`") from error
     check(tables)
@@ -151,7 +162,7 @@ def check(tables: Tables) -> None:
         raise HeadwireError("the parameter tables do not fit together: make them again with `headwire train entropy`")
 
 
-def unturned(vectors: NDArray[np.floating]) -> Vectors:
+def unturned(vectors: NDArray[np.floating[Any]]) -> Vectors:
     """(..., 35) parameters -> (..., 34) u: expression, ln(scale / 80), rotation, (translation - 128) / scale."""
     v = np.asarray(vectors, np.float64)
     scale = np.maximum(v[..., SCALE], 1e-3)

@@ -2,7 +2,7 @@
 
 ``choose`` takes the numbers one after the other and weighs the nearest integers and 0 by bits + trade * square error of z.
 ``refine`` then looks at the mesh itself: it moves single numbers by one where that lowers bits + trade * sum over points of
-``phi(square error)``, phi growing steeply beyond a bound, so that the worst points are spared. Nothing here is part of the format.
+``phi(square error)``, phi growing steeply beyond a bound, so that the worst points are spared. None of this is in the format.
 """
 
 from __future__ import annotations
@@ -47,7 +47,15 @@ def choose(
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def refine(
-    wanted: Any, width: Any, classes: Any, lengths: Any, jacobian: Any, bound: float, trade: float, passes: int, values: Any
+    wanted: Any,
+    width: Any,
+    classes: Any,
+    lengths: Any,
+    jacobian: Any,
+    bound: float,
+    trade: float,
+    passes: int,
+    values: Any,
 ) -> None:
     """Improve values (N,) by single steps. jacobian: (N, 2, V) float32, pixels of V points for a pixel of z."""
     count = jacobian.shape[2]

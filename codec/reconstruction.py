@@ -1,23 +1,31 @@
 """From a packet's integers to the numbers that are shown: a filter that makes the most of the packets before.
 
-P is not the frame itself but a *push*: the sender knows that the receiver shows ``y := (1 - gain) y + gain P``, and chooses P so that y comes
-out right. So a step of gain times the size is as fine as the wanted one, and what a lost packet did to y fades by itself: after
-a gap the receiver only raises its gain. M and Q are differences from the middle of their neighbours.
+P is not the frame itself but a *push*: the sender knows that the receiver shows ``y := (1 - gain) y + gain P``, and chooses P so
+that y comes out right. So a step of 1/gain times the size is as fine as the wanted one, and what a lost packet did to y fades by
+itself. Over frames that did not come, y goes on with damped speed, and the next P weighs more. M and Q are differences from the
+middle of their neighbours. Floats, and not part of what must agree to the last bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.parameter_codec import ORDER, SURE, M, P, ParameterPacket
-from codec.parameters import PARAMETERS
-from codec.quantiser import TURNED, UNIT, Tables, Vectors
+from codec.parameter_codec import ORDER, SURE, M, P, ParameterPacket, WindowIntegers
+from codec.parameters import PARAMETERS, FrameParameters, Window
+from codec.quantiser import TURNED, UNIT, Tables, Vectors, from_z
 
-CATCH_UP = 0.5
-"""How many more steps of the filter are taken at once for each frame that was lost."""
+CATCH_UP = 0.75
+"""How many more steps of the filter are taken at once for each frame that did not come."""
+
+DAMPING = 0.7
+"""What is left of the speed from one extrapolated frame to the next."""
+
+FARTHEST = 5
+"""Frames that are extrapolated (200 ms at 25 fps); then y holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,39 +34,65 @@ class Shown:
 
     z: Vectors
     confidence: float
+    window: WindowIntegers = (0, 0, 0)
+
+    def parameters(self, tables: Tables) -> FrameParameters:
+        """The 35 floats."""
+        x, y, zoom = self.window
+        return FrameParameters.from_vector(
+            from_z(self.z, tables), Window(x / 4, y / 4, 2.0 ** (zoom / 1024)), self.confidence
+        )
 
 
 class Reconstruction:
-    """The receiver's filter; the sender runs one too. ``z`` is the last frame's, None before the first packet."""
+    """The receiver's filter; the sender runs one too. ``z``: (35,), the last frame's, None before the first packet."""
 
     def __init__(self, tables: Tables | None = None) -> None:
         self.tables = tables or Tables.load()
         self.z: Vectors | None = None
+        self.speed = np.zeros(PARAMETERS)
 
-    def set_reference(self, integers: NDArray[np.integer]) -> None:
+    def set_reference(self, integers: NDArray[np.integer[Any]]) -> None:
         """The fit of a photo, (35,) as ``quantiser.quantise`` gives it: where y starts."""
         if self.z is None:
             self.z = np.asarray(integers, np.float64) / UNIT
 
     def gains(self, rung: int, lost: int = 0) -> Vectors:
-        """(35,) what P weighs in y, after so many lost frames."""
+        """(35,) what P weighs in y, after so many frames that did not come."""
         gain = self.tables.gain[rung] / 64
         out = np.full(PARAMETERS, 1.0 - (1.0 - gain) ** (1.0 + CATCH_UP * lost))
         out[TURNED] = 1.0
         return out
 
-    def push(self, packet: ParameterPacket, lost: int = 0, before: Vectors | None = None) -> list[Shown]:
-        """The packet's frames in order of time. lost: frames missing before it. before: what was shown last, if not ``z``."""
-        order = ORDER[len(packet.frames)]
-        start = self.z if before is None else before
+    def ahead(self, frames: int) -> Vectors:
+        """(35,) where y is so many frames after the last one, if nothing comes."""
+        if self.z is None:
+            return np.zeros(PARAMETERS)
+        k = min(frames, FARTHEST)
+        return np.asarray(self.z + self.speed * (DAMPING * (1 - DAMPING**k) / (1 - DAMPING)))
+
+    def push(self, packet: ParameterPacket, lost: int = 0) -> list[Shown]:
+        """The packet's frames in order of time. lost: frames missing before it."""
+        count = len(packet.frames)
         push = packet.frames[-1].values / UNIT
-        gain = np.ones(PARAMETERS) if start is None else self.gains(packet.rung, lost)
-        start = push if start is None else start
-        shown: dict[int, Vectors] = {-1: start, len(packet.frames) - 1: start + gain * (push - start)}
-        for place, role in order:
+        start = push if self.z is None else self.ahead(lost)
+        gain = self.gains(packet.rung, lost)
+        shown: dict[int, Vectors] = {-1: start, count - 1: start + gain * (push - start)}
+        for place, role in ORDER[count]:
             if role != P:
-                reach = 2 if role == M and len(packet.frames) == 4 else 1
-                middle = (shown[place - reach] + shown[place + reach]) / 2
-                shown[place] = middle + packet.frames[place].values / UNIT
-        self.z = shown[len(packet.frames) - 1]
-        return [Shown(shown[i], f.confidence / SURE) for i, f in enumerate(packet.frames)]
+                shown[place] = middle(shown, place, role, count) + packet.frames[place].values / UNIT
+        self.settle(shown, count, lost)
+        return [Shown(shown[i], f.confidence / SURE, packet.window) for i, f in enumerate(packet.frames)]
+
+    def settle(self, shown: dict[int, Vectors], count: int, lost: int) -> None:
+        """Take the frames of a bundle, by place, as shown."""
+        if self.z is not None:
+            previous = shown[count - 2] if count > 1 else self.z
+            self.speed = (shown[count - 1] - previous) / (1 if count > 1 else 1 + lost)
+        self.z = shown[count - 1]
+
+
+def middle(shown: dict[int, Vectors], place: int, role: int, count: int) -> Vectors:
+    """(35,) what M and Q are differences from: the mean of their neighbours in the bundle."""
+    reach = 2 if role == M and count == 4 else 1
+    return np.asarray((shown[place - reach] + shown[place + reach]) / 2)

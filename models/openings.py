@@ -1,7 +1,7 @@
 """Mouth and eyes: what opens and closes, and must neither tear nor stretch.
 
-The mesh has triangles across the mouth and the eyes; moved like skin they would pull teeth and irises out of shape. Here what
-lies in an opening keeps its own size: teeth stay with the lips that they hang at, and where the photo's mouth is too
+The mesh has triangles across the mouth and the eyes; moved like skin they would pull teeth and irises out of shape.
+Here what lies in an opening keeps its own size: teeth stay with the lips that they hang at, and where the photo's mouth is too
 little open to show what is needed, it is dark; irises go where the driving fit says, and lids pass over them.
 """
 
@@ -37,14 +37,14 @@ class Openings:
         self._upper = [np.array(upper) for upper, _ in OPENINGS]
         self._lower = [np.array(lower) for _, lower in OPENINGS]
         points = int(triangles.max()) + 1
-        # Per vertex: place between upper (0) and lower (1) chain, gap in the source x, y, length of the gap when driving.
+        # Per vertex: place between upper (0) and lower (1) chain; gap in the source, x, y; length of the driving gap.
         self._attributes = np.zeros((points, 4), np.float32)
         for upper, lower in OPENINGS:
             self._attributes[list(lower[1:-1]), 0] = 1
             self._attributes[[upper[0], upper[-1]], 0] = 0.5
 
     def dark(self, picture: Picture, vertices: Floats) -> Floats:
-        """(3,) float32: the colour of the inside of the mouth in a photo, or a guess from its lips where it is closed."""
+        """(3,) float32: the colour inside a photo's mouth, or a guess from its lips where that is brighter or hidden."""
         upper, lower = vertices[self._upper[0], :2], vertices[self._lower[0], :2]
         inside = upper[1:-1, None] + (lower - upper)[1:-1, None] * np.linspace(0.2, 0.8, 9, dtype=np.float32)[:, None]
         colours = _pick(picture, inside.reshape(-1, 2))
@@ -69,10 +69,8 @@ class Openings:
         for kind, (upper, lower) in enumerate(zip(self._upper, self._lower, strict=True), start=1):
             ring = np.concatenate((upper, lower))
             corners = upper[[0, -1]]
-            there, here = (
-                source[corners[1], :2] - source[corners[0], :2],
-                driving[corners[1], :2] - driving[corners[0], :2],
-            )
+            there = source[corners[1], :2] - source[corners[0], :2]
+            here = driving[corners[1], :2] - driving[corners[0], :2]
             size = max(float(here @ here), 1e-6)
             # Similarity from the driving corners to the source's: (c, -s; s, c).
             turn = np.array(((there @ here) / size, (there[1] * here[0] - there[0] * here[1]) / size), np.float32)
@@ -135,7 +133,7 @@ def _mouth(field, triangle, barycentric, triangles, kinds, kind, attributes, sca
                     f = 1 - f
                 field[j, i, 0] += (f - v) * gx
                 field[j, i, 1] += (f - v) * gy
-                missing = (edge - half + 0.5) / 2.5
+                missing = (edge - half - 0.25) / 2.5
                 if missing > 0:
                     missing = min(1.0, missing)
                     # A mouth wide open in the photo already shows what is inside it.

@@ -1,7 +1,7 @@
 """The geometric flow continued outside the face: what moves with the head, what stays with the window.
 
-Next to the mesh's rim the mesh's own displacement goes on (push-pull: averages over ever larger squares, weighted by what is
-known in them). Further away it becomes the head's rigid motion, of which hair, neck and body follow the share that
+Next to the mesh's rim the mesh's own displacement goes on (push-pull: averages over ever larger squares, weighted by
+what is known in them). Further away it becomes the head's rigid motion, of which hair, neck and body follow the share that
 ``falloff`` says; the rest is the window's own motion. All of it at 64x64: it is smooth.
 """
 
@@ -36,8 +36,8 @@ def rigid(driving: Floats, source: Floats) -> Floats:
     """How the head's outline goes from the driving mesh to the source's, both (V, 3), posed. (2, 4) float32.
 
     A head is nearly round: turned or nodding, its outline keeps its shape and follows the head's centre, behind the
-    face. So of the rigid motion in space (Kabsch, over what the jaw does not move) remain: the similarity of scale, roll
-    and shift, columns 0..2, and the shift that is added for each face width that a point lies further back, column 3.
+    face. So of the rigid motion in space (Kabsch, over what the jaw does not move) remain: the similarity of scale,
+    roll and shift, columns 0..2, and the shift that is added for each face width that a point lies further back, column 3.
     """
     a, b = driving[_STABLE, :3].astype(np.float64), source[_STABLE, :3].astype(np.float64)
     middle_a, middle_b = a.mean(0), b.mean(0)
@@ -83,7 +83,7 @@ def extend(
     Returns (64, 64, 3) float32: displacement x, y at the cells' centres, and how much of each cell the mesh covers.
     """
     known = np.zeros((CELLS, CELLS, 3), np.float32)
-    _gather(face, mask, known)
+    _gather(face, mask, head, known)
     near = _push_pull(known)
     distance = _distance(known[..., 2])
     out = np.empty((CELLS, CELLS, 3), np.float32)
@@ -92,7 +92,8 @@ def extend(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _gather(face, mask, known):  # type: ignore[no-untyped-def]
+def _gather(face, mask, head, known):  # type: ignore[no-untyped-def]
+    """What the mesh's displacement has beyond the rigid one, averaged over each cell."""
     for j in range(CELLS):
         for i in range(CELLS):
             x = np.float32(0.0)
@@ -101,8 +102,9 @@ def _gather(face, mask, known):  # type: ignore[no-untyped-def]
             for b in range(j * CELL, j * CELL + CELL):
                 for a in range(i * CELL, i * CELL + CELL):
                     if mask[b, a] >= 0:
-                        x += face[b, a, 0] - a - np.float32(0.5)
-                        y += face[b, a, 1] - b - np.float32(0.5)
+                        px, py = a + np.float32(0.5), b + np.float32(0.5)
+                        x += face[b, a, 0] - head[0, 0] * px - head[0, 1] * py - head[0, 2]
+                        y += face[b, a, 1] - head[1, 0] * px - head[1, 1] * py - head[1, 2]
                         n += np.float32(1.0)
             if n > 0:
                 known[j, i, 0] = x / n
@@ -224,9 +226,9 @@ def _mix(near, known, distance, head, window, frame, table, attach, out):  # typ
             hy = head[1, 0] * x + head[1, 1] * y + head[1, 2] - y
             ox = wx + share[0] * tx + share[1] * (hx - wx - tx) + share[2] * head[0, 3]
             oy = wy + share[0] * ty + share[1] * (hy - wy - ty) + share[2] * head[1, 3]
-            ox += share[3] * (near[j, i, 0] - hx)
-            oy += share[3] * (near[j, i, 1] - hy)
+            ox += share[3] * near[j, i, 0]
+            oy += share[3] * near[j, i, 1]
             keep = np.exp(-((distance[j, i] / (height * attach)) ** 2))
-            out[j, i, 0] = ox + keep * (near[j, i, 0] - ox)
-            out[j, i, 1] = oy + keep * (near[j, i, 1] - oy)
+            out[j, i, 0] = ox + keep * (hx + near[j, i, 0] - ox)
+            out[j, i, 1] = oy + keep * (hy + near[j, i, 1] - oy)
             out[j, i, 2] = known[j, i, 2]

@@ -99,7 +99,7 @@ class Player(threading.Thread):
         self.failure: Exception | None = None
         self._painter = painter
         self._sinks = sinks
-        self._log: TextIO | None = log.open("w") if log else None
+        self._log: TextIO | None = log.open("w", buffering=1) if log else None
         self._to_local = to_local
         self._ended = ended
         self._jitter = JitterBuffer()

@@ -87,7 +87,7 @@ def open_sink(
 
     fps: nominal. realtime: frames are written at their own times; otherwise frame i is frame i at exactly ``fps``.
     wait: ``show`` waits for a slow encoder; otherwise it drops frames (default: only where not ``realtime``).
-    audio: leave room for a sound track of float samples at ``sample_rate``.
+    audio: a sound track (.mp4) or the loudspeaker (window), of float samples at ``sample_rate``.
     Raises UsageError for an unknown sink or a file that cannot be written, HeadwireError for a screen or device that fails.
     """
     kind, _, port = spec.partition(":")
@@ -106,7 +106,7 @@ def open_sink(
     if spec == "window":
         from receiver.sinks_window import WindowSink
 
-        return WindowSink(title)
+        return WindowSink(title, sample_rate if audio else None)
     if spec == "camera":
         from receiver.sinks_camera import VirtualCameraSink
 

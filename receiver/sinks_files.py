@@ -155,7 +155,7 @@ class FileSink(Sink):
 
 
 class ContainerSink(FileSink):
-    """.mp4 and .mkv through PyAV."""
+    """.mp4 and .mkv through PyAV. In real time .mp4 begins with its first frame; .mkv keeps the call's time stamps."""
 
     def __init__(self, path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool, wait: bool) -> None:
         self._lossless = path.suffix.lower() == ".mkv"
@@ -187,6 +187,7 @@ class ContainerSink(FileSink):
         video.codec_context.time_base = self._tick
         self._container, self._video = container, video
         self._previous = -1
+        self._began: float | None = 0.0 if self._lossless or not self.realtime else None
         self._audio: Any = None
         if self._sample_rate is not None:
             self._audio = container.add_stream("aac", rate=self._sample_rate, options={"b": "64k"})
@@ -199,7 +200,9 @@ class ContainerSink(FileSink):
         frame = av.VideoFrame.from_ndarray(picture, "rgb24")
         if frame.width != self._video.width or frame.height != self._video.height or self._format != "rgb24":
             frame = frame.reformat(self._video.width, self._video.height, self._format)
-        stamp = round(time_s / self._tick) if self.realtime else index
+        if self._began is None:
+            self._began = time_s
+        stamp = round((time_s - self._began) / self._tick) if self.realtime else index
         frame.pts = self._previous = max(stamp, self._previous + 1)
         frame.time_base = self._tick
         self._container.mux(self._video.encode(frame))
@@ -209,7 +212,7 @@ class ContainerSink(FileSink):
 
         if self._audio is None or self._sample_rate is None:
             return
-        start = round(time_s * self._sample_rate)
+        start = round((time_s - (self._began or 0.0)) * self._sample_rate)
         gap = start - self._next_sample
         if gap < -self._sample_rate // 50:
             samples = samples[-gap:]

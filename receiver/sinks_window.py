@@ -9,8 +9,9 @@ import threading
 import numpy as np
 
 from codec.errors import HeadwireError
-from codec.parameters import Picture
+from codec.parameters import Floats, Picture
 from receiver.sinks import Sink, with_badge
+from receiver.speaker import Speaker
 
 SHOWN_SIDE = 512
 """Side of the window when it opens, pixels."""
@@ -21,8 +22,8 @@ CLOSING_KEYS = (27, ord("q"), ord("Q"))
 class WindowSink(Sink):
     """Shows the newest frame; older ones that were not drawn in time are skipped."""
 
-    def __init__(self, title: str) -> None:
-        """Raises HeadwireError where there is no screen."""
+    def __init__(self, title: str, sample_rate: int | None = None) -> None:
+        """sample_rate: of the sound, ``None`` for a silent window. Raises HeadwireError where there is no screen."""
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise HeadwireError(
                 "there is no screen here for --sink window: use --sink browser, or a file such as call.mp4"
@@ -38,6 +39,11 @@ class WindowSink(Sink):
         self._opened.wait(OPEN_S)
         if self._failure is not None:
             raise self._failure
+        self._speaker = None if sample_rate is None else Speaker(sample_rate)
+
+    def play(self, samples: Floats, time_s: float) -> None:
+        if self._speaker is not None:
+            self._speaker.play(samples)
 
     def show(self, picture: Picture, time_s: float, badge: str | None = None) -> None:
         if self._failure is not None:
@@ -52,6 +58,8 @@ class WindowSink(Sink):
             self._stop = True
             self._changed.notify()
         self._thread.join(2.0)
+        if self._speaker is not None:
+            self._speaker.close()
 
     def _run(self) -> None:
         import cv2

@@ -6,8 +6,9 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from codec.errors import UsageError
+from codec.errors import HeadwireError, UsageError
 
 V4L = Path("/sys/class/video4linux")
 
@@ -70,3 +71,30 @@ def camera_address(camera: str | int | None, root: Path = V4L, platform: str = s
         return CameraAddress(f"{index} ({name})", f"/dev/video{index}", "v4l2", options, preferred)
     there = ", ".join(f"{index} ({name})" for index, name in cameras)
     raise UsageError(f"no camera {wanted!r}: there is {there}")
+
+
+def open_camera(camera: str | int | None) -> tuple[Any, str]:
+    """The opened PyAV container, and the camera for people. Raises UsageError, or HeadwireError when it is busy or gone."""
+    import av
+
+    address = camera_address(camera)
+    attempts: list[dict[str, str]] = [{**address.options, **address.preferred}, address.options, {}]
+    error: Exception | None = None
+    for options in attempts:
+        try:
+            return av.open(address.file, format=address.format, options=options), f"camera {address.name}"
+        except (av.error.PermissionError, av.error.FileNotFoundError) as refused:
+            error = refused
+            break
+        except OSError as refused:
+            error = refused
+            if isinstance(refused, av.FFmpegError) and refused.errno == 16:
+                break
+        except (av.FFmpegError, ValueError) as refused:
+            error = refused
+    reason = {
+        1: "you may not open it: join the group 'video'",
+        13: "you may not open it: join the group 'video'",
+        16: "another program uses it: close that program",
+    }.get(getattr(error, "errno", 0) or 0, "check that it is plugged in; 'headwire devices' lists what is there")
+    raise HeadwireError(f"camera {address.name} cannot be opened: {reason}") from error

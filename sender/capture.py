@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import HeadwireError, UsageError
-from sender.cameras import camera_address
+from sender.cameras import open_camera
 
 log = logging.getLogger(__name__)
 
@@ -285,7 +285,7 @@ def open_source(
     options: dict[str, Any] = {"start": start, "seconds": seconds, "max_fps": max_fps}
     if play is not None:
         return Source(_open_file(play), str(play), live=False, realtime=realtime, loop=loop, **options)
-    container, name = _open_camera(camera)
+    container, name = open_camera(camera)
     try:
         return Source(container, name, live=True, realtime=True, loop=False, **options)
     except UsageError as error:
@@ -319,32 +319,6 @@ def _open_file(path: Path) -> Any:
         container.close()
         raise UsageError(f"{path} uses a video codec that is not supported: convert it to H.264")
     return container
-
-
-def _open_camera(camera: str | int | None) -> tuple[Any, str]:
-    import av
-
-    address = camera_address(camera)
-    attempts: list[dict[str, str]] = [{**address.options, **address.preferred}, address.options, {}]
-    error: Exception | None = None
-    for options in attempts:
-        try:
-            return av.open(address.file, format=address.format, options=options), f"camera {address.name}"
-        except (av.error.PermissionError, av.error.FileNotFoundError) as refused:
-            error = refused
-            break
-        except OSError as refused:
-            error = refused
-            if isinstance(refused, av.FFmpegError) and refused.errno == 16:
-                break
-        except (av.FFmpegError, ValueError) as refused:
-            error = refused
-    reason = {
-        1: "you may not open it: join the group 'video'",
-        13: "you may not open it: join the group 'video'",
-        16: "another program uses it: close that program",
-    }.get(getattr(error, "errno", 0) or 0, "check that it is plugged in; 'headwire devices' lists what is there")
-    raise HeadwireError(f"camera {address.name} cannot be opened: {reason}") from error
 
 
 def has_sound(path: Path) -> bool:

@@ -29,12 +29,12 @@ class EncoderSettings:
     """How to open a session.
 
     reference: ``auto`` (the best frame of the opening), ``first`` (the first with a face), or a tracked picture.
-    opening_frames: frames with a face that the opening lasts. every_frame: the opening's frames are sent too, once it
+    opening_ms: how long the opening lasts, from the first face on. every_frame: the opening's frames are sent too, once it
     is over (a file); in a call they would be stale. photo_bytes: most that a photo may take.
     """
 
     reference: str | Tracked = "auto"
-    opening_frames: int = 25
+    opening_ms: int = 1000
     every_frame: bool = False
     photo_bytes: int = PHOTO_BUDGET
 
@@ -79,12 +79,12 @@ class FaceEncoder:
         if self._opening is None:
             return [self._frame(tracked, time_ms)]
         self._opening.append((time_ms, tracked))
-        seen = [t for _, t in self._opening if t.landmarks is not None]
         if tracked.landmarks is not None:
             self._fitter.fit(tracked.landmarks)
-        if len(seen) < self._settings.opening_frames:
-            if not self._settings.every_frame and not seen:
-                self._opening.clear()
+        since = next((time for time, t in self._opening if t.landmarks is not None), None)
+        if since is None and not self._settings.every_frame:
+            self._opening.clear()
+        if since is None or time_ms - since < self._settings.opening_ms:
             return []
         return self._open()
 

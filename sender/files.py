@@ -21,7 +21,7 @@ from sender.capture import CapturedFrame, Source, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
 from sender.tracking import FaceTracker, Tracked
 
-OPENING_FRAMES = 50
+OPENING_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
     model = FaceModel.load()
     reference = _reference(settings)
     with open_source(settings.source, None, realtime=False) as source, FaceTracker(settings.crop) as tracker:
-        encoder = FaceEncoder(tracker, model, EncoderSettings(reference, OPENING_FRAMES, every_frame=True))
+        encoder = FaceEncoder(tracker, model, EncoderSettings(reference, OPENING_MS, every_frame=True))
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:
             for frame in _with_progress(source, "encoding"):
                 for message in encoder.encode(frame.picture, round(frame.index * 1000 / source.fps)):
@@ -87,12 +87,13 @@ def fit_file(source_path: Path, target: Path, crop: str, draw: Path | None) -> d
     with open_source(source_path, None, realtime=False) as source, FaceTracker(crop) as tracker:
         for frame in _with_progress(source, "landmarks"):
             landmarks.append(tracker.track(frame.picture).landmarks)
+        fps = source.fps
     seen = [x for x in landmarks if x is not None]
     if not seen:
         raise UsageError(f"no face was found in {source_path}")
     model = FaceModel.load()
     opening = Fitter(model)
-    for points in seen[:OPENING_FRAMES]:
+    for points in seen[: round(OPENING_MS * fps / 1000)]:
         opening.fit(points)
     fitter = Fitter(model, identity=opening.identity)
     frames, points_count = len(landmarks), len(model.mean)

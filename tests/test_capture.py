@@ -205,6 +205,6 @@ def test_a_camera_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, tmp_pat
     node.mkdir()
     (node / "name").write_text("Gone")
     (node / "index").write_text("0")
-    monkeypatch.setattr("sender.capture.camera_address", lambda camera: camera_address(camera, tmp_path, "linux"))
+    monkeypatch.setattr("sender.cameras.camera_address", lambda camera: camera_address(camera, tmp_path, "linux"))
     with pytest.raises(HeadwireError, match=r"97 \(Gone\) cannot be opened: .*headwire devices"):
         open_source(None, "Gone")

@@ -45,7 +45,7 @@ def faceless(tmp_path_factory):
     return path
 
 
-COMMANDS = "demo serve send receive devices encode decode info fit models".split()
+COMMANDS = ["demo", "serve", "send", "receive", "devices", "encode", "decode", "info", "fit", "models"]
 
 
 def test_help_lists_every_command():
@@ -59,7 +59,7 @@ def test_every_command_has_help(command):
 
 
 def test_help_imports_nothing_heavy():
-    heavy = "numpy cv2 numba mediapipe av aiortc torch openvino".split()
+    heavy = ["numpy", "cv2", "numba", "mediapipe", "av", "aiortc", "torch", "openvino"]
     code = f"import sys, headwire; print([m for m in {heavy} if m in sys.modules])"
     root = Path(PROGRAM[1]).parent
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True).stdout

@@ -21,7 +21,9 @@ def read(path):
     import av
 
     with av.open(str(path)) as container:
-        return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)], container.streams.video[0].average_rate
+        return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)], container.streams.video[
+            0
+        ].average_rate
 
 
 def write(path, pictures, rate):
@@ -82,7 +84,9 @@ def test_info_counts_every_byte(coded):
     assert figures["frames"] == 50
     assert figures["photos"] == 1
     assert figures["first_photo_bytes"] <= 8000
-    assert figures["payload_kbps"] == pytest.approx(figures["parameter_bytes"] * 8 / 1000 / figures["seconds"], rel=1e-3)
+    assert figures["payload_kbps"] == pytest.approx(
+        figures["parameter_bytes"] * 8 / 1000 / figures["seconds"], rel=1e-3
+    )
 
 
 def test_decode_writes_mp4_too(coded, tmp_path):

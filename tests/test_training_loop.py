@@ -30,7 +30,7 @@ from training.pairs import Draw, PairBatch, PairSettings, PairSource  # noqa: E4
 from training.pairs_store import folder_clips, open_store, prepare  # noqa: E402
 from training.sketch import sketch  # noqa: E402
 
-TINY = HeadGANSettings(width=0.03, judges=2, vgg=False)
+TINY = HeadGANSettings(width=0.03, judges=2, features="none")
 ALONE = Group(0, 1, torch.device("cpu"))
 
 
@@ -233,7 +233,7 @@ def _grey_video(path: Path) -> None:
 
 
 def test_losses_fall(store: Path, tmp_path: Path) -> None:
-    settings = replace(TINY, width=0.06, adversarial=False, rate=5e-3, store=store)
+    settings = replace(TINY, adversarial=False, rate=5e-3, store=store)
     run(settings, _loop(tmp_path, 12, device="cpu", checkpoint_every=0))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     values = [line["l1"] for line in lines]
@@ -252,7 +252,7 @@ def test_two_processes_learn_what_one_does(store: Path, tmp_path: Path) -> None:
     script = (
         "import sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
         "from training.headgan import HeadGANSettings, run; from training.loop import LoopSettings\n"
-        "s = HeadGANSettings(width=0.03, judges=2, vgg=False, store=Path(sys.argv[1]))\n"
+        "s = HeadGANSettings(width=0.03, judges=2, features='none', store=Path(sys.argv[1]))\n"
         "run(s, LoopSettings(Path(sys.argv[2]), 3, batch=2, device='cpu', picture_every=0, workers=0))\n"
     )
     root = Path(__file__).parent.parent
@@ -267,7 +267,9 @@ def test_two_processes_learn_what_one_does(store: Path, tmp_path: Path) -> None:
     one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
     for part in ("generator", "judges"):
         for key, value in one["modules"][part].items():
-            assert torch.allclose(value, two["modules"][part][key], atol=2e-4), key
+            # A bias before an instance norm has no gradient but rounding, of which Adam makes whole steps.
+            if not key.endswith("bias"):
+                assert torch.allclose(value, two["modules"][part][key], atol=1e-5), key
 
 
 class _Halting(PairSource):
@@ -339,3 +341,81 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(HeadwireError):
         checkpoints.load(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+# The ablations
+
+
+def test_one_command_trains_the_table(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training import ablations, evaluation
+
+    monkeypatch.setattr(evaluation, "lpips_nets", dict)
+    made_up_clip(store, "judge", 7, frames=4, split="validation")
+    arguments = ["--run", str(tmp_path), "--steps", "1", "--batch", "1", "--width", "0.03", "--features", "none"]
+    ablations.main([*arguments, "--store", str(store), "--validation-step", "4"])
+    table = json.loads((tmp_path / "table3.json").read_text())
+    assert list(table) == ["HeadGAN", "w/o F's decoder", "w/o 3DMM (landmark sketches)"]
+    assert all(row["psnr"] > 0 for row in table.values())
+    assert table["HeadGAN"] != table["w/o 3DMM (landmark sketches)"]
+    assert "w/o F's decoder" in capsys.readouterr().out
+    assert [row.name for row in ablations.rows(replace(TINY, audio=True))][-1] == "w/o audio"
+
+
+def test_reenactment_wears_the_mesh_that_was_asked_for(store: Path) -> None:
+    from training.ablations import driving_frames, reenactment
+
+    source, driver = open_store(store)[:2]
+    own = next(iter(driving_frames(source, driver, "source", 1)))
+    other = next(iter(driving_frames(source, driver, "driver", 1)))
+    assert np.allclose(other.vertices, driver.vertices[0], atol=0.3)
+    assert np.abs(own.vertices - other.vertices).max() > 1
+
+    class Painted:
+        """Keeps the mesh that it was asked to paint, where a picture's landmarks would be found."""
+
+        def __init__(self) -> None:
+            self.meshes: list[Any] = []
+
+        def prepare(self, reference: Any) -> None:
+            self.meshes.clear()
+
+        def generate(self, frame: Any) -> Any:
+            return frame.vertices
+
+    for whose, near in (("source", "to_source"), ("driver", "to_driver")):
+        said = reenactment(Painted, [source, driver], whose, np.stack, count=4)  # type: ignore[arg-type]
+        far = "to_driver" if near == "to_source" else "to_source"
+        assert getattr(said, near) < 0.5 * getattr(said, far)
+
+
+def test_audio_reaches_the_network_and_the_mouth(tmp_path: Path) -> None:
+    made_up_clip(tmp_path / "store", "a", 1, frames=4, audio=True)
+    settings = replace(TINY, audio=True, store=tmp_path / "store")
+    figures = run(settings, _loop(tmp_path / "run", 1, device="cpu", batch=1))
+    assert figures["step"] == 1
+    weight = _state(tmp_path / "run")["modules"]["judges"]["mouth.scales.0.stages.0.parametrizations.weight.original"]
+    assert weight.shape[1] == 303
+
+
+def test_a_run_is_exported_with_its_provenance(store: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    from models.headgan import load
+    from training.export import export
+
+    run(replace(TINY, store=store), _loop(tmp_path, 1, device="cpu"))
+    path = export(tmp_path, tmp_path / "small.safetensors", "fp16", {"data": "made up"})
+    with safe_open(str(path), framework="pt") as file:
+        notes = json.loads(file.metadata()["provenance"])
+    assert notes["steps"] == 1
+    assert notes["data"] == "made up"
+    assert "not for commercial use" in notes["licence"]
+    net = load(path)
+    for key, value in _state(tmp_path)["averages"]["generator"].items():
+        assert torch.allclose(net.state_dict()[key], value, atol=1e-3)
+    with pytest.raises(UsageError, match="no checkpoint"):
+        export(tmp_path / "nowhere", path)
+    with pytest.raises(UsageError, match="int4"):
+        export(tmp_path, path, "int4")

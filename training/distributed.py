@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ class Group:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
         # Buffers (spectral norm's vectors) follow from the weights and are the same everywhere.
-        return nn.parallel.DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return nn.parallel.DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the processes."""

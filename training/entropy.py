@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from codec.entropy import CLASS_OF_ONE, CLASSES, DIRECT, FREQUENCY_BITS, TOKENS, code_lengths
 from codec.face_model import FaceModel
-from codec.fitting import Fitter, FitSettings
+from codec.fitting import Fitter
 from codec.frame_syntax import CAP, START
 from codec.parameter_encoder import ParameterEncoder
-from codec.parameters import PARAMETERS, Floats
-from codec.quantiser import CONTEXTS, FACE_SCALE, ROLES, SCALE, TABLES, TURNED, UNIT, Tables, Vectors, unturned
+from codec.parameters import PARAMETERS, Floats, FrameParameters
+from codec.quantiser import CONTEXTS, ROLES, TABLES, TURNED, UNIT, Tables, Vectors, unturned
 from codec.seen_points import SeenPoints
+from codec.smoothing import Smoother
 from training.dataset import Split, by_identity, cache_directory, clips, landmarks
 
 DESIGN_STEPS = 20
@@ -51,19 +52,28 @@ class Sequence35:
 
 @dataclass(frozen=True)
 class Rung:
-    """frames in a bundle; gain of P; error of one step, pixels, for P and, times ``coarser``, for M and Q (0: not coded)."""
+    """frames in a bundle; gain of P; error: pixels of y for one step of P; that times
+    ``coarser`` for M and Q (0: not coded). trade, bound: see ``Tables``."""
 
     name: str
     frames: int
     gain: float
     error: float
     coarser: tuple[float, float] = (1.0, 1.0)
+    trade: float = 8.0
+    bound: float = 4.0
 
 
 RUNGS = (
-    Rung("normal", 1, 0.25, 0.15),
-    Rung("low", 2, 0.35, 0.15),
-    Rung("lowest", 4, 0.5, 0.4, (1.0, 0.0)),
+    Rung("normal", 1, 0.2, 0.17, trade=14, bound=2.5),
+    Rung("normal-coarse", 1, 0.2, 0.31),
+    Rung("low", 2, 0.3, 0.28, (1.2, 1.0)),
+    Rung("low-fine", 2, 0.3, 0.168, trade=14, bound=2.5),
+    Rung("lowest", 4, 0.5, 0.45, (1.4, 1.8)),
+    Rung("lowest-mid", 4, 0.35, 0.26, (1.2, 1.5)),
+    Rung("lowest-fine", 4, 0.3, 0.165, trade=10, bound=2.5),
+    Rung("robust", 1, 0.5, 0.31),
+    Rung("tiny", 4, 0.6, 0.9, (1.2, 0.0)),
 )
 
 
@@ -94,6 +104,16 @@ def fitted(split: Split, model: FaceModel | None = None, cache: Path | None = No
                 if len(run) >= SHORTEST:
                     found.append(Sequence35(clip, identity, neutral, vectors[run]))
     return found
+
+
+def steadied(sequences: Sequence[Sequence35]) -> list[Sequence35]:
+    """The same runs as the sender sends them: after ``codec.smoothing``."""
+    out = []
+    for sequence in sequences:
+        smoother = Smoother()
+        frames = [smoother.smooth(FrameParameters.from_vector(v)).vector() for v in sequence.vectors]
+        out.append(replace(sequence, vectors=np.array(frames, np.float32)))
+    return out
 
 
 def _identity(model: FaceModel, sequences: Sequence[Floats]) -> Floats:
@@ -195,7 +215,7 @@ def _cumulative(p: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(frequency)))
 
 
-def tokens(values: NDArray[np.integer]) -> NDArray[np.int64]:
+def tokens(values: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The token of each whole number."""
     magnitude = np.abs(values).astype(np.int64)
     rest = np.maximum(magnitude - DIRECT + 1, 1)
@@ -232,7 +252,8 @@ def initial(mean: Vectors, turn: Vectors, back: Vectors, rungs: Sequence[Rung], 
         step,
         np.full((len(rungs), ROLES, PARAMETERS), CLASS_OF_ONE, np.int64),
         np.zeros((len(rungs), ROLES, CONTEXTS), np.int64),
-        tuple(rung.name for rung in rungs), digest,
+        tuple(rung.name for rung in rungs),
+        np.array([rung.trade for rung in rungs]), np.array([rung.bound for rung in rungs]), digest,
     )  # fmt: skip
 
 
@@ -311,13 +332,14 @@ def learn(tables: Tables, numbers: dict[tuple[int, int], NDArray[np.int64]], rou
 
 
 def train(
-    model: FaceModel, sequences: Sequence[Sequence35], rungs: Sequence[Rung] = RUNGS, every: int = 3, turned: Any = None
+    model: FaceModel, sequences: Sequence[Sequence35], rungs: Sequence[Rung] = RUNGS, every: int = 4, turned: Any = None
 ) -> Tables:
     """Tables for those rungs. every: one in so many sequences is coded to learn from. turned: ``transform``'s result."""
-    tables = initial(*(turned or transform(model, sequences)), rungs, model.digest.hex())
+    mean, turn, back = turned or transform(model, sequences)
+    tables = initial(mean, turn, back, rungs, model.digest.hex())
     some = sequences[::every]
     fits = np.concatenate([s.vectors[::10] for s in sequences])
-    z = (unturned(fits) - tables.mean) @ tables.turn
+    z = (unturned(fits) - mean) @ turn
     integers = np.zeros((len(z), PARAMETERS), np.int64)
     integers[:, :TURNED] = np.rint(z * UNIT / I_STEP)
     for sweep in range(3):
@@ -332,7 +354,7 @@ def train(
 def run(out: Path = TABLES) -> dict[str, Any]:
     """Learn the tables from the training split and write them; returns what was learned from."""
     model = FaceModel.load()
-    sequences = fitted("train", model)
+    sequences = steadied(fitted("train", model))
     tables = train(model, sequences)
     tables.save(out)
     return {"sequences": len(sequences), "frames": sum(len(s.vectors) for s in sequences), "bytes": out.stat().st_size}

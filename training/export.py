@@ -1,6 +1,7 @@
 """From a run to files that can be shipped: safetensors (fp32, fp16, int8 by output channel), OpenVINO for CPUs.
 
-A safetensors file carries its description and its provenance in its metadata; ``models.headgan.load`` reads all three kinds.
+A safetensors file carries its description and its provenance in its metadata; ``models.headgan.load`` reads all three
+kinds.
 """
 
 from __future__ import annotations

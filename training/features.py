@@ -73,7 +73,9 @@ class VggFeatures(nn.Module):
 
 
 class AlexFeatures(nn.Module):
-    """The five feature maps of LPIPS' AlexNet, of pictures in -1..1: a fiftieth of VGG's arithmetic, for training on a CPU."""
+    """The five feature maps of LPIPS' AlexNet, of pictures in -1..1: a fiftieth of VGG's arithmetic, for training on a
+    CPU.
+    """
 
     name = "alex"
 

@@ -35,7 +35,8 @@ class HeadGANSettings:
 
     width, flow: see ``HeadGANConfig``; audio: with h_audio. sketches: landmark sketches in PNCC's place. judges:
     channels of the discriminators' first layer, 64 in SPADE, None scales them with ``width``. adversarial: off leaves
-    L1 and VGG alone. vgg: off leaves VGG out; vgg19: a file with VGG19's weights, None is VGG16. rate, betas: Adam's.
+    L1 and the perceptual loss alone. features: of that loss, ``vgg`` as in the paper, ``alex`` (cheap) or ``none``;
+    vgg19: a file with VGG19's weights, None is VGG16. rate, betas: Adam's.
     resident: keep all clips and their buffers on the device, None is yes on CUDA. store: prepared clips.
     validation_step: of each held-out clip every so many stored pictures are judged.
     """

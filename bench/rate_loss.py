@@ -1,0 +1,113 @@
+"""What loss does to the face: packets dropped by a seeded pattern, the receiver's concealment, errors against no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.rate_curve import errors, reference_of
+from codec.errors import BitstreamError
+from codec.face_model import FaceModel
+from codec.parameter_codec import ParameterDecoder
+from codec.parameter_encoder import ParameterEncoder
+from codec.parameters import Floats
+from codec.quantiser import Tables, from_z
+from codec.seen_points import SeenPoints
+from receiver.concealment import Concealment
+from training.entropy import ACKNOWLEDGED_AFTER, Sequence35
+
+PERIOD_MS = 40.0
+Dropped = Callable[[int], bool]
+"""Number of a packet -> whether it is lost."""
+
+
+def received(
+    sequence: Sequence35, rung: str, tables: Tables, model: FaceModel, dropped: Dropped, wait: int = 0
+) -> tuple[Floats, int]:
+    """(T', 35) what is shown for each frame, and how many packets would not decode.
+
+    wait: frames that the receiver waits longer than a bundle needs.
+    """
+    encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables))
+    decoder, concealment = ParameterDecoder(tables), Concealment(tables, PERIOD_MS)
+    reference = reference_of(sequence, tables)
+    encoder.set_reference(reference)
+    decoder.keys.set_reference(reference)
+    concealment.reconstruction.set_reference(reference)
+    bundle = int(tables.frames[encoder.rung])
+    shown, packets, refused = [], 0, 0
+    waiting: list[tuple[int, tuple[int, int]]] = []
+    for t, vector in enumerate(sequence.vectors):
+        while waiting and waiting[0][0] <= t:
+            encoder.acknowledge(*waiting.pop(0)[1])
+        data = encoder.encode(vector)
+        if data is not None:
+            if not dropped(packets):
+                try:
+                    packet = decoder.decode(data)
+                    concealment.push(packet, t * PERIOD_MS)
+                    if packet.stored is not None:
+                        waiting.append((t + ACKNOWLEDGED_AFTER, packet.stored))
+                except BitstreamError:
+                    refused += 1
+            packets += 1
+        due = t - (bundle - 1) - wait
+        if due >= 0:
+            now = concealment.at(due * PERIOD_MS)
+            shown.append(vector * 0 + from_z(now.z, tables) if now else sequence.vectors[0])
+    return np.array(shown, np.float32), refused
+
+
+def random_loss(share: float, seed: int = 1) -> Dropped:
+    """Packets lost one by one with that probability; one seed, one pattern."""
+    lost = np.random.default_rng(seed).random(100_000) < share
+    return lambda number: bool(lost[number])
+
+
+def burst(first: int, count: int) -> Dropped:
+    """``count`` packets lost from number ``first`` on."""
+    return lambda number: first <= number < first + count
+
+
+def frame_errors(model: FaceModel, sequence: Sequence35, shown: Floats) -> NDArray[np.float64]:
+    """(T',) rms of each frame, pixels."""
+    e = errors(model, sequence, shown)
+    return np.asarray(np.sqrt((e**2).mean(axis=1)), np.float64)
+
+
+def under_loss(
+    rung: str, sequences: Sequence[Sequence35], tables: Tables, model: FaceModel, share: float = 0.25, wait: int = 0
+) -> dict[str, Any]:
+    """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode."""
+    clean = np.concatenate([
+        frame_errors(model, s, received(s, rung, tables, model, lambda _: False, wait)[0]) for s in sequences
+    ])  # fmt: skip
+    runs = [received(s, rung, tables, model, random_loss(share, k), wait) for k, s in enumerate(sequences)]
+    lossy = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, runs, strict=True)])
+    return {
+        "rms": _rms(lossy), "rms_no_loss": _rms(clean), "median": float(np.median(lossy)),
+        "median_no_loss": float(np.median(clean)), "rms_ratio": _rms(lossy) / _rms(clean),
+        "median_ratio": float(np.median(lossy) / np.median(clean)), "undecodable": sum(run[1] for run in runs),
+    }  # fmt: skip
+
+
+def _rms(e: NDArray[np.float64]) -> float:
+    return float(np.sqrt((e**2).mean()))
+
+
+def after_burst(
+    rung: str, sequences: Sequence[Sequence35], tables: Tables, model: FaceModel, frames: int = 10
+) -> list[float]:
+    """Median frame error, pixels: of the last lost frame, then of the bundles after a burst of so many lost frames."""
+    bundle = int(tables.frames[tables.rung(rung)])
+    first, count = 24 // bundle, -(-frames // bundle)
+    rows = []
+    for s in sequences:
+        e = frame_errors(model, s, received(s, rung, tables, model, burst(first, count))[0])
+        end = (first + count) * bundle
+        if len(e) > end + 4 * bundle:
+            rows.append([e[end - 1], *(e[end + k * bundle] for k in range(4))])
+    return [round(float(v), 3) for v in np.median(rows, axis=0)]

@@ -1,0 +1,228 @@
+"""Whole calls: signalling, sender and receiver as processes, real WebRTC over loopback, a real face."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from contextlib import closing
+
+import psutil
+import pytest
+
+from bench.call import DemoSettings, run_demo
+from codec.errors import HeadwireError
+from sender.demo_clip import CLIPS, demo_clip
+from tests.test_cli import PROGRAM
+
+FIGURES = [
+    "seconds",
+    "frames_captured",
+    "frames_sent",
+    "frames_shown",
+    "fps",
+    "payload_kbps",
+    "audio_kbps",
+    "reference_bytes",
+    "wire_kbps_forward",
+    "wire_kbps_return",
+    "wire_kbps_steady",
+    "latency_ms",
+    "freeze_ms_max",
+    "lost",
+    "recovered",
+    "late",
+    "av_skew_ms",
+    "stages_ms",
+    "cpu_percent",
+    "rss_mb",
+    "model",
+    "device",
+    "threads",
+]
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Processes:
+    """Headwire processes of one test; all are gone when it ends."""
+
+    def __init__(self) -> None:
+        self._all: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*PROGRAM, *map(str, arguments)], **pipes)
+        self._all.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in self._all:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def processes():
+    started = Processes()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def server(processes):
+    port = free_port()
+    process = processes.start("serve", "--port", port)
+    assert "rooms are open" in process.stdout.readline()
+    return ["--room", "test", "--signal", f"http://127.0.0.1:{port}"]
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.1)
+
+
+def sending(seconds: float) -> list[object]:
+    start = CLIPS["wolfgang"].start_s
+    return ["--play", demo_clip("wolfgang"), "--start", start, "--seconds", seconds, "--loop", "--no-audio", "--json"]
+
+
+def figures(process: subprocess.Popen[str], timeout: float = 60) -> dict:
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def test_a_call_gives_every_figure_and_frames_arrive_in_time():
+    got = run_demo(DemoSettings(seconds=8, sink="null", photos_kbps=0, motion="off"), quiet=True)
+    assert [name for name in FIGURES if name not in got] == []
+    assert got["frames_shown"] > 60
+    assert got["lost"] == got["damaged"] == 0
+    assert got["frames_shown"] + got["skipped"] >= got["frames_sent"] - 3
+    assert 0 < got["latency_ms"]["p50"] <= got["latency_ms"]["p95"] <= got["latency_ms"]["max"]
+    assert 1000 < got["reference_bytes"] <= 9000
+    payload = got["payload_kbps"] * got["seconds"] / 8
+    assert got["wire_kbps_forward"] * got["seconds"] / 8 > payload + 28 * got["frames_sent"] / 1000
+
+
+def test_a_lossy_link_loses_what_it_should_and_the_call_goes_on():
+    link = "loss=0.25,delay=40,jitter=15,reorder=0.05,duplicate=0.02,seed=1"
+    got = run_demo(DemoSettings(seconds=10, sink="null", link=link, photos_kbps=0, motion="off"), quiet=True)
+    share = got["lost"] / max(1, got["lost"] + got["frames_shown"])
+    assert 0.1 < share < 0.4
+    assert got["latency_ms"]["p50"] > 40
+    assert got["frames_shown"] > 40
+
+
+@pytest.mark.parametrize("receiver_first", [True, False])
+def test_either_side_may_start_first(processes, server, tmp_path, receiver_first):
+    receive = ["receive", *server, "--sink", tmp_path / "shown.mp4", "--json"]
+    send = ["send", *server, *sending(4)]
+    if receiver_first:
+        receiver = processes.start(*receive)
+        time.sleep(1.5)
+        sender = processes.start(*send)
+    else:
+        sender = processes.start(*send)
+        time.sleep(1.5)
+        receiver = processes.start(*receive)
+    assert figures(sender)["frames_sent"] > 20
+    assert figures(receiver)["frames_shown"] > 20
+    assert (tmp_path / "shown.mp4").stat().st_size > 5000
+    assert [p.name for p in tmp_path.iterdir()] == ["shown.mp4"]
+
+
+def test_a_killed_receiver_frees_the_room_for_the_next(processes, server, tmp_path):
+    sender = processes.start("send", *server, *sending(60))
+    log = tmp_path / "log.jsonl"
+    first = processes.start("receive", *server, "--sink", "null", "--log", log)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") > 20)
+    assert sender.poll() is None
+    first.send_signal(signal.SIGKILL)
+    second = processes.start("receive", *server, "--sink", "null", "--json", "--seconds", 5)
+    got = figures(second)
+    assert got["frames_shown"] > 20
+    assert sender.poll() is None
+    sender.send_signal(signal.SIGINT)
+    assert figures(sender)["frames_sent"] > 40
+
+
+def test_interrupted_ends_leave_nothing_behind(processes, server, tmp_path):
+    sender = processes.start("send", *server, *sending(60), "--record", tmp_path / "sent.mkv")
+    log = tmp_path / "log.jsonl"
+    receiver = processes.start("receive", *server, "--sink", "null", "--json", "--log", log)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") > 20)
+    children = psutil.Process(sender.pid).children(recursive=True)
+    sender.send_signal(signal.SIGINT)
+    assert figures(sender, 20)["frames_sent"] > 10
+    assert figures(receiver, 20)["frames_shown"] > 10
+    assert not any(child.is_running() for child in children)
+    assert {p.name for p in tmp_path.iterdir()} == {"sent.mkv", "log.jsonl"}
+
+
+def test_a_wrong_token_is_refused_with_a_sentence(processes, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef0123456789abcdef")
+    port = free_port()
+    server = processes.start("serve", "--port", port, "--secret-file", secret)
+    assert "rooms are open" in server.stdout.readline()
+    place = ["--room", "r", "--signal", f"http://127.0.0.1:{port}", "--sink", "null"]
+    for token in ([], ["--token", "wrong"]):
+        _, err = processes.start("receive", *place, *token).communicate(timeout=30)
+        assert "token" in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_a_sentence(processes, server):
+    port = server[-1].rsplit(":", 1)[1]
+    other = processes.start("serve", "--port", port)
+    _, err = other.communicate(timeout=30)
+    assert other.returncode == 1
+    assert port in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_the_demo_reports_what_an_end_says(tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    with pytest.raises(HeadwireError, match=r"text\.mp4") as caught:
+        run_demo(DemoSettings(play=text, seconds=2, sink="null"), quiet=True)
+    assert caught.value.exit_code == 2
+
+
+def test_copy_and_paste_signalling(processes):
+    sender = subprocess.Popen(
+        [*PROGRAM, "send", "--room", "x", "--signal", "paste", *map(str, sending(4))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    receiver = subprocess.Popen(
+        [*PROGRAM, "receive", "--room", "x", "--signal", "paste", "--sink", "null", "--json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        carry(sender, receiver)
+        carry(receiver, sender)
+        assert figures(sender)["frames_sent"] > 20
+        assert figures(receiver)["frames_shown"] > 20
+    finally:
+        for end in (sender, receiver):
+            end.kill()
+            end.wait()
+
+
+def carry(source: subprocess.Popen[str], target: subprocess.Popen[str]) -> None:
+    """What a person does: copy the code that one end prints to the other."""
+    for line in source.stdout:
+        code = line.strip()
+        if len(code) > 200:
+            target.stdin.write(code + "\n")
+            target.stdin.flush()
+            return
+    raise AssertionError(source.stderr.read())

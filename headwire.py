@@ -240,6 +240,34 @@ def models(as_json: JsonOption = False) -> None:
         _table(model)
 
 
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which; --list names them.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="What there is.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """Benchmarks."""
+    from bench.registry import BENCHES, run_bench
+
+    if listing or name is None:
+        for known, (_, what) in BENCHES.items():
+            print(f"{known:10} {what}")
+        return
+    figures = run_bench(name)
+    _report(figures, json_file, as_json=False)
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="prepare, face-model or entropy.")],
+    data: Annotated[Path | None, typer.Option(help="The training clips; else HEADWIRE_DATA or ../shared/data.")] = None,
+) -> None:
+    """Learn what is shipped, from the training clips."""
+    from training.registry import run_training
+
+    run_training(name, data)
+
+
 def _report(figures: dict[str, Any], path: Path | None, as_json: bool) -> None:
     text = json.dumps(figures, indent=2)
     if path:

@@ -66,6 +66,11 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
     return figures
 
 
+def run() -> dict[str, Any]:
+    """``headwire bench call``: 30 s of the demo clip, nothing recorded."""
+    return run_demo(DemoSettings(seconds=30, sink="null"), quiet=True)
+
+
 async def _call(settings: DemoSettings, play: Path, start: float, work: Path, quiet: bool) -> dict[str, Any]:
     async with SignallingServer("127.0.0.1", 0) as server:
         room = ["--room", "demo", "--signal", server.url, "--json"]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from models.zoo import create
 
 from codec.errors import BitstreamError, UsageError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, HeadwireReader
 from codec.parameters import SIZE, Picture
+from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
 

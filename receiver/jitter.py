@@ -19,8 +19,11 @@ from codec.packets import FramePacket
 WINDOW = 250
 """Packets that the transit statistics look back on (10 s at 25 fps)."""
 
+SETTLING = 25
+"""Packets at the start that are shown as they come and teach nothing: photos and programs are still being loaded."""
+
 MAX_DELAY_S = 0.3
-_FALL_PER_PACKET = 0.98
+_FALL_PER_PACKET = 0.93
 _CAPACITY = 64
 
 
@@ -49,6 +52,7 @@ class JitterBuffer:
         self._counts = JitterStatistics()
         self._lost_before = 0
         self._received_before = 0
+        self._settling = SETTLING
         self.delay_s = 0.0
 
     def restart(self) -> None:
@@ -56,6 +60,7 @@ class JitterBuffer:
         self._lost_before += self._lost()
         self._waiting.clear()
         self._transits.clear()
+        self._settling = SETTLING
         self._seen.clear()
         self._highest = self._first = self._shown = None
         self._received_before = self._counts.received
@@ -114,6 +119,11 @@ class JitterBuffer:
 
     def _learn(self, transit: float) -> None:
         self._transits.append(transit)
+        self._settling -= 1
+        if self._settling > 0:
+            return
+        if self._settling == 0:
+            self._transits = deque([transit], maxlen=WINDOW)
         rest = min(self._transits)
         jitter = sorted(t - rest for t in self._transits)[int(0.95 * (len(self._transits) - 1))]
         self.delay_s = min(max(jitter, self.delay_s * _FALL_PER_PACKET), MAX_DELAY_S)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.zoo import create
-
 from codec.errors import TransportError
 from codec.face_model import FaceModel
+from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.player import Player
 from receiver.sinks import open_sink

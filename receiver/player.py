@@ -92,7 +92,7 @@ class Player(threading.Thread):
         sinks: Sequence[Sink],
         log: Path | None,
         to_local: Callable[[float], float | None],
-        ended: Callable[[], None],
+        ended: Callable[[], object],
     ) -> None:
         super().__init__(name="painting", daemon=True)
         self.figures = PlayedFigures()
@@ -107,6 +107,7 @@ class Player(threading.Thread):
         self._photos: deque[bytes] = deque()
         self._sound: deque[tuple[Floats, float]] = deque()
         self._sound_delay: float | None = None
+        self._last_time_s = 0.0
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -224,15 +225,17 @@ class Player(threading.Thread):
         with self._painter.stages.measure("show"):
             for sink in self._sinks:
                 sink.show(self._picture, packet.time_ms / 1000, "no face" if lost else None)
+        self._last_time_s = packet.time_ms / 1000
         self._count(packet)
 
     def _show_silence(self) -> None:
         """Nothing came for a while: the last picture, marked. It is not a new picture and not counted as one."""
         assert self._picture is not None
         badge = "connection is slow" if self._connected else "connection lost"
+        time_s = self._last_time_s + time.monotonic() - self.figures.last_at
         for sink in self._sinks:
             if sink.live:
-                sink.show(self._picture, time.monotonic(), badge)
+                sink.show(self._picture, time_s, badge)
 
     def _count(self, packet: FramePacket) -> None:
         now = time.monotonic()

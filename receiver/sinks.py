@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -73,7 +74,7 @@ def with_badge(picture: Picture, badge: str | None) -> Picture:
 
 def open_sink(
     spec: str,
-    fps: float,
+    fps: float | Fraction,
     title: str = "Headwire",
     audio: bool = False,
     *,

@@ -56,6 +56,8 @@ open();
 class BrowserSink(Sink):
     """Each page is sent the newest picture when it has drawn the last one: a slow page skips pictures."""
 
+    live = True
+
     def __init__(self, port: int, title: str) -> None:
         """Port 0 takes a free one; ``url`` says which. Raises UsageError when the port is taken."""
         self._title = title

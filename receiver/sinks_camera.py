@@ -15,6 +15,8 @@ from receiver.sinks import Sink, with_badge
 class VirtualCameraSink(Sink):
     """pyvirtualcam over v4l2loopback (Linux) or OBS (Windows, macOS)."""
 
+    live = True
+
     def __init__(self, fps: float) -> None:
         """Raises HeadwireError where no virtual camera is installed."""
         try:

@@ -32,7 +32,7 @@ LONGEST_GAP_S = 10.0
 """Missing sound up to this long is written as silence."""
 
 
-def rational(fps: float) -> Fraction:
+def rational(fps: float | Fraction) -> Fraction:
     """The frame rate as the fraction that is meant: 23.976 is 24000/1001. Raises nothing; 0 and nonsense become 25."""
     if not 0 < fps < 1e5:
         return Fraction(25)
@@ -157,7 +157,9 @@ class FileSink(Sink):
 class ContainerSink(FileSink):
     """.mp4 and .mkv through PyAV. In real time .mp4 begins with its first frame; .mkv keeps the call's time stamps."""
 
-    def __init__(self, path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool, wait: bool) -> None:
+    def __init__(
+        self, path: Path, fps: float | Fraction, title: str, sample_rate: int | None, realtime: bool, wait: bool
+    ) -> None:
         self._lossless = path.suffix.lower() == ".mkv"
         self._rate = rational(fps)
         self._title = title
@@ -245,7 +247,7 @@ class ContainerSink(FileSink):
 class RawSink(FileSink):
     """.y4m, 4:4:4, BT.601 limited range: what other codecs' tools read. Constant frame rate only."""
 
-    def __init__(self, path: Path, fps: float, realtime: bool, wait: bool) -> None:
+    def __init__(self, path: Path, fps: float | Fraction, realtime: bool, wait: bool) -> None:
         self._rate = rational(fps)
         super().__init__(path, realtime, wait)
 
@@ -270,7 +272,9 @@ class RawSink(FileSink):
             log.debug("closing %s: %s", self._partial, error)
 
 
-def open_file_sink(path: Path, fps: float, title: str, sample_rate: int | None, realtime: bool, wait: bool) -> FileSink:
+def open_file_sink(
+    path: Path, fps: float | Fraction, title: str, sample_rate: int | None, realtime: bool, wait: bool
+) -> FileSink:
     """The sink for the file's ending. sample_rate: of the sound, ``None`` for a silent file."""
     if path.suffix.lower() == ".y4m":
         return RawSink(path, fps, realtime, wait)

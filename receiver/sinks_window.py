@@ -22,6 +22,8 @@ CLOSING_KEYS = (27, ord("q"), ord("Q"))
 class WindowSink(Sink):
     """Shows the newest frame; older ones that were not drawn in time are skipped."""
 
+    live = True
+
     def __init__(self, title: str, sample_rate: int | None = None) -> None:
         """sample_rate: of the sound, ``None`` for a silent window. Raises HeadwireError where there is no screen."""
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

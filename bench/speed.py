@@ -1,0 +1,85 @@
+"""``headwire bench speed``: ms per frame of every stage of the path, in one process and one run.
+
+The floor beside them is what this machine does at the same moment: a memory copy of one picture, and a dense 3x3
+convolution at 64x64 where OpenVINO is there. Timings are medians and 95th percentiles over the demo clip's frames.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from codec.face_model import FaceModel
+from codec.fitting import Fitter
+from codec.packets import FramePacket, decode_frame, encode_frame
+from codec.parameters import ReferenceFrame
+from codec.raster import flow, pncc, pncc_colours, rasterise
+from models.generator import DrivingFrame
+from models.zoo import ZOO, create
+from sender.capture import open_source
+from sender.demo_clip import CLIPS, demo_clip
+from sender.tracking import FaceTracker
+
+FRAMES = 200
+
+
+def run() -> dict[str, Any]:
+    """Stage -> {median, p95, cpu} in ms; ``cpu`` is the mean of all threads' time per frame."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    model = FaceModel.load()
+    clip = demo_clip()
+    with open_source(clip, None, realtime=False, start=CLIPS["wolfgang"].start_s) as source:
+        pictures = [frame.picture for frame, _ in zip(source, range(FRAMES), strict=False)]
+    figures: dict[str, Any] = {"frames": len(pictures)}
+
+    def stage(name: str, work: Callable[[Any], Any], inputs: Iterable[Any]) -> list[Any]:
+        results, walls, cpus = [], [], []
+        for item in inputs:
+            wall, cpu = time.perf_counter(), time.process_time()
+            results.append(work(item))
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        p50, p95 = 1000 * np.percentile(walls[10:], (50, 95))
+        figures[name] = {
+            "median": round(float(p50), 4),
+            "p95": round(float(p95), 4),
+            "cpu": round(1000 * float(np.mean(cpus[10:])), 4),
+        }
+        return results
+
+    with FaceTracker("auto") as tracker:
+        tracked = [t for t in stage("crop and landmarks", tracker.track, pictures) if t.landmarks is not None]
+    opening = Fitter(model)
+    for seen in tracked[:25]:
+        opening.fit(seen.landmarks)
+    fitter = Fitter(model, identity=opening.identity)
+    fits = [result.parameters for result in stage("fit", fitter.fit, [seen.landmarks for seen in tracked])]
+    packets = [FramePacket(i, 40 * i, p) for i, p in enumerate(fits)]
+    coded = stage("encode", encode_frame, packets)
+    stage("decode", decode_frame, coded)
+    neutral = model.neutral(fitter.identity)
+    meshes = stage("mesh", lambda p: model.project(model.express(neutral, p.expression), p.camera), fits)
+    colours, source_points = pncc_colours(model), meshes[0]
+
+    def pncc_and_flow(vertices: Any) -> Any:
+        visibility = rasterise(vertices, model.triangles)
+        pncc(visibility, colours)
+        flow(visibility, model.triangles, source_points)
+        return visibility
+
+    seen_triangles = stage("PNCC and flow", pncc_and_flow, meshes)
+    driving = [DrivingFrame(*parts) for parts in zip(fits, meshes, seen_triangles, strict=True)]
+    for name in ZOO:
+        generator = create(name, model)
+        start = time.perf_counter()
+        generator.prepare(ReferenceFrame(0, tracked[0].picture, replace(fits[0]), fitter.identity))
+        figures[f"{name}: prepare, once a photo"] = {"median": round(1000 * (time.perf_counter() - start), 3)}
+        stage(f"{name}: generate", generator.generate, driving)
+    stage("floor: copy of a picture", np.copy, [t.picture for t in tracked])
+    return figures

@@ -41,7 +41,7 @@ KEPT = 64
 STEPS = (2, 4, 6, 8)
 """Steps that a packet may choose from, 1/4 px."""
 
-LIFETIMES = (10, 64, 250)
+LIFETIMES = (10, 60)
 """Frames that a field may be held if no other comes, before it fades."""
 
 FADE_FRAMES = 10
@@ -186,8 +186,6 @@ def encode_motion(
             put_bits(state, out, STEPS.index(content.step), 2)
         activity = reference.activity
     put_flag(state, out, content.lifetime != LIFETIMES[0], _LASTING)
-    if content.lifetime != LIFETIMES[0]:
-        put_bits(state, out, content.lifetime == LIFETIMES[2], 1)
     put_numbers(state, out, content.numbers, activity, tables.zero, tables.sign, tables.more, tables.empty)
     return out[: finish(state, out)].tobytes()
 
@@ -224,9 +222,7 @@ class MotionDecoder:
             step = reference.step
             if take_flag(state, bytes_in, _STEP):
                 step = STEPS[take_bits(state, bytes_in, 2)]
-        lifetime = LIFETIMES[0]
-        if take_flag(state, bytes_in, _LASTING):
-            lifetime = LIFETIMES[1 + take_bits(state, bytes_in, 1)]
+        lifetime = LIFETIMES[take_flag(state, bytes_in, _LASTING)]
         numbers = np.zeros((POINTS, 2), np.int32)
         tables = self._tables
         take_numbers(state, bytes_in, numbers, reference.activity, tables.zero, tables.sign, tables.more, tables.empty)
@@ -263,4 +259,4 @@ def _take_distance(state: Any, data: Any) -> int:
     at = 1
     while at < KEPT // 2 and take_flag(state, data, _FARTHER):
         at += 1
-    return 2 * at - odd
+    return 2 * at - int(odd)

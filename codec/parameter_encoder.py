@@ -42,7 +42,7 @@ PASSES = 2
 LONGEST_SILENCE = 7
 """Frames in a row that may go unsent; then a packet keeps the call alive."""
 
-QUIET = 1.7
+QUIET = 2.0
 """Steps of error of z (about what coding does) below which a frame need not be sent."""
 
 
@@ -146,7 +146,8 @@ class ParameterEncoder:
         self._refine(frames[-1], values, wanted - expected * width, width)
         push = (values + expected) * step
         start = push / UNIT if fresh else start
-        shown = {-1: start, count - 1: start + gain * (push / UNIT - start)}
+        last = start + gain * (push / UNIT - start)
+        shown = {-1: start + lost / (lost + count) * (last - start), count - 1: last}
         integers = [FrameIntegers(P, push, frame.sure) for frame in frames]
         self.last_coded = [(P, values)]
         for place, role in ORDER[count][1:]:
@@ -157,7 +158,7 @@ class ParameterEncoder:
             shown[place][:TURNED] += values * step / UNIT
             integers[place] = FrameIntegers(role, values * step, frames[place].sure)
             self.last_coded.append((role, values))
-        self._filter.settle(shown, count, lost)
+        self._filter.settle(shown, count, rung, lost)
         self._used[slot] = self._frame
         store = self._slot_to_store(slot)
         if store is not None:

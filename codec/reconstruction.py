@@ -18,7 +18,7 @@ from codec.parameter_codec import ORDER, SURE, M, P, ParameterPacket, WindowInte
 from codec.parameters import PARAMETERS, FrameParameters, Window
 from codec.quantiser import TURNED, UNIT, Tables, Vectors, from_z
 
-CATCH_UP = 0.75
+CATCH_UP = 0.5
 """How many more steps of the filter are taken at once for each frame that did not come."""
 
 DAMPING = 0.7
@@ -77,18 +77,22 @@ class Reconstruction:
         push = packet.frames[-1].values / UNIT
         start = push if self.z is None else self.ahead(lost)
         gain = self.gains(packet.rung, lost)
-        shown: dict[int, Vectors] = {-1: start, count - 1: start + gain * (push - start)}
+        last = start + gain * (push - start)
+        shown: dict[int, Vectors] = {-1: start + lost / (lost + count) * (last - start), count - 1: last}
         for place, role in ORDER[count]:
             if role != P:
                 shown[place] = middle(shown, place, role, count) + packet.frames[place].values / UNIT
-        self.settle(shown, count, lost)
+        self.settle(shown, count, packet.rung, lost)
         return [Shown(shown[i], f.confidence / SURE, packet.window) for i, f in enumerate(packet.frames)]
 
-    def settle(self, shown: dict[int, Vectors], count: int, lost: int) -> None:
-        """Take the frames of a bundle, by place, as shown."""
+    def settle(self, shown: dict[int, Vectors], count: int, rung: int, lost: int) -> None:
+        """Take the frames of a bundle, by place, as shown. Movement of the size of the coding's own noise is no speed."""
         if self.z is not None:
-            previous = shown[count - 2] if count > 1 else self.z
-            self.speed = (shown[count - 1] - previous) / (1 if count > 1 else 1 + lost)
+            moved = shown[count - 1] - (shown[count - 2] if count > 1 else self.z)
+            finest = self.tables.gain[rung] / 64 * self.tables.step[rung, P] / UNIT
+            energy = float((moved[:TURNED] ** 2).sum())
+            sure = max(0.0, 1.0 - 2 * TURNED / 12 * finest**2 / max(energy, 1e-12))
+            self.speed = moved * (sure / (1 if count > 1 else 1 + lost))
         self.z = shown[count - 1]
 
 

@@ -52,3 +52,9 @@ class SeenPoints:
         u[SCALE + 5, 1] = 1.0
         out = self._back @ u.reshape(TURNED, -1) * np.float32(FACE_SCALE)
         return np.ascontiguousarray(out.reshape(TURNED, 2, count))
+
+    def project(self, vector: Floats) -> Floats:
+        """(2, V) float32: where the points are, pixels of the picture."""
+        shape = self._neutral + np.tensordot(np.asarray(vector[:EXPRESSION], np.float32), self._basis, 1)
+        turned = rotation_matrix(vector[SCALE + 1 : SCALE + 4]).astype(np.float32)[:2] @ shape
+        return np.asarray(vector[SCALE] * turned + np.asarray(vector[SCALE + 4 : SCALE + 6])[:, None], np.float32)

@@ -83,17 +83,18 @@ def extend(
     Returns (64, 64, 3) float32: displacement x, y at the cells' centres, and how much of each cell the mesh covers.
     """
     known = np.zeros((CELLS, CELLS, 3), np.float32)
-    _gather(face, mask, head, known)
+    still = np.array(window, np.float32)
+    _gather(face, mask, still, known)
     near = _push_pull(known)
     distance = _distance(known[..., 2])
     out = np.empty((CELLS, CELLS, 3), np.float32)
-    _mix(near, known, distance, head, np.array(window, np.float32), np.array(frame, np.float32), table, attach, out)
+    _mix(near, known, distance, head, still, np.array(frame, np.float32), table, attach, out)
     return out
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _gather(face, mask, head, known):  # type: ignore[no-untyped-def]
-    """What the mesh's displacement has beyond the rigid one, averaged over each cell."""
+def _gather(face, mask, window, known):  # type: ignore[no-untyped-def]
+    """What the mesh's displacement has beyond the window's, averaged over each cell."""
     for j in range(CELLS):
         for i in range(CELLS):
             x = np.float32(0.0)
@@ -103,8 +104,8 @@ def _gather(face, mask, head, known):  # type: ignore[no-untyped-def]
                 for a in range(i * CELL, i * CELL + CELL):
                     if mask[b, a] >= 0:
                         px, py = a + np.float32(0.5), b + np.float32(0.5)
-                        x += face[b, a, 0] - head[0, 0] * px - head[0, 1] * py - head[0, 2]
-                        y += face[b, a, 1] - head[1, 0] * px - head[1, 1] * py - head[1, 2]
+                        x += face[b, a, 0] - window[0] * px - window[1]
+                        y += face[b, a, 1] - window[0] * py - window[2]
                         n += np.float32(1.0)
             if n > 0:
                 known[j, i, 0] = x / n
@@ -226,9 +227,9 @@ def _mix(near, known, distance, head, window, frame, table, attach, out):  # typ
             hy = head[1, 0] * x + head[1, 1] * y + head[1, 2] - y
             ox = wx + share[0] * tx + share[1] * (hx - wx - tx) + share[2] * head[0, 3]
             oy = wy + share[0] * ty + share[1] * (hy - wy - ty) + share[2] * head[1, 3]
-            ox += share[3] * near[j, i, 0]
-            oy += share[3] * near[j, i, 1]
+            ox += share[3] * (wx + near[j, i, 0] - hx)
+            oy += share[3] * (wy + near[j, i, 1] - hy)
             keep = np.exp(-((distance[j, i] / (height * attach)) ** 2))
-            out[j, i, 0] = ox + keep * (hx + near[j, i, 0] - ox)
-            out[j, i, 1] = oy + keep * (hy + near[j, i, 1] - oy)
+            out[j, i, 0] = ox + keep * (wx + near[j, i, 0] - ox)
+            out[j, i, 1] = oy + keep * (wy + near[j, i, 1] - oy)
             out[j, i, 2] = known[j, i, 2]

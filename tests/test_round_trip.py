@@ -48,7 +48,7 @@ def clip(tmp_path_factory):
     with av.open(str(demo_clip("wolfgang"))) as container, FaceTracker("auto") as tracker:
         container.seek(10_000_000)
         for frame in container.decode(video=0):
-            pictures.append(tracker.track(frame.to_ndarray(format="rgb24")).picture)
+            pictures.append(tracker.track(frame.to_ndarray(format="rgb24").astype(np.uint8)).picture)
             if len(pictures) == 50:
                 break
     write(path, pictures, Fraction(30000, 1001))

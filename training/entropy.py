@@ -65,15 +65,16 @@ class Rung:
 
 
 RUNGS = (
-    Rung("normal", 1, 0.2, 0.17, trade=14, bound=2.5),
-    Rung("normal-coarse", 1, 0.2, 0.31),
-    Rung("low", 2, 0.3, 0.28, (1.2, 1.0)),
-    Rung("low-fine", 2, 0.3, 0.168, trade=14, bound=2.5),
-    Rung("lowest", 4, 0.5, 0.45, (1.4, 1.8)),
-    Rung("lowest-mid", 4, 0.35, 0.26, (1.2, 1.5)),
-    Rung("lowest-fine", 4, 0.3, 0.165, trade=10, bound=2.5),
-    Rung("robust", 1, 0.5, 0.31),
-    Rung("tiny", 4, 0.6, 0.9, (1.2, 0.0)),
+    Rung("normal", 1, 0.5, 0.17, trade=14, bound=2.5),
+    Rung("normal-clean", 1, 0.2, 0.17, trade=14, bound=2.5),
+    Rung("normal-coarse", 1, 0.5, 0.31),
+    Rung("low", 2, 0.75, 0.3, (1.2, 1.0)),
+    Rung("low-fine", 2, 0.5, 0.17, trade=14, bound=2.5),
+    Rung("lowest", 4, 1.0, 0.5, (1.4, 1.8)),
+    Rung("lowest-mid", 4, 1.0, 0.28, (1.2, 1.5)),
+    Rung("lowest-fine", 4, 1.0, 0.165, trade=10, bound=2.5),
+    Rung("robust", 1, 1.0, 0.31),
+    Rung("tiny", 4, 1.0, 0.9, (1.2, 0.0)),
 )
 
 

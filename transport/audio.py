@@ -42,14 +42,15 @@ Samples = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class VoiceOptions:
-    """bit_rate: of the Opus stream, bits per second. packet_ms: 20, 40 or 60, length of a packet; it is delay, too."""
+    """bit_rate: of the Opus stream, bits per second. packet_ms: 20 to 120, length of a packet; it is delay, too, also of
+    what rides in the packets."""
 
     bit_rate: int = 20_000
     packet_ms: int = 20
 
     def __post_init__(self) -> None:
-        if self.packet_ms not in (20, 40, 60) or not 6_000 <= self.bit_rate <= 128_000:
-            raise UsageError("voice: packets of 20, 40 or 60 ms and 6000 to 128000 bits per second are possible")
+        if self.packet_ms not in (20, 40, 60, 80, 120) or not 6_000 <= self.bit_rate <= 128_000:
+            raise UsageError("voice: packets of 20, 40, 60, 80 or 120 ms and 6000 to 128000 bits per second are possible")
 
 
 class OpusEncoder:

@@ -48,6 +48,11 @@ class BlockSender:
         return self.appended - self.acknowledged
 
     @property
+    def unsent(self) -> int:
+        """Bytes that were appended and never sent."""
+        return sum(len(block.data) for block in reversed(self._blocks.values()) if block.packet < 0)
+
+    @property
     def room(self) -> int:
         """Bytes that may be appended now."""
         return max(0, WINDOW - len(self._blocks)) * BLOCK
@@ -62,6 +67,11 @@ class BlockSender:
     def ready(self, now: float) -> bool:
         """A block waits to be sent, for the first time or again."""
         return any(self._is_due(block, now) for block in self._blocks.values())
+
+    def next_due(self) -> float:
+        """When the oldest block is to be sent again, if nothing is heard of it, s."""
+        oldest = min((block.at for block in self._blocks.values()), default=float("inf"))
+        return oldest + self._patience + 0.01
 
     def take(self, blocks: int, packet: int, now: float) -> bytes | None:
         """The next chunk, of at most so many blocks, for the packet of that (unwrapped) number; None: nothing waits."""
@@ -106,7 +116,11 @@ class BlockSender:
                 block.lost = True
 
     def _is_due(self, block: _Sent, now: float) -> bool:
-        return block.lost or now - block.at > max(1.0, 3 * self._round_trip)
+        return block.lost or now - block.at > self._patience
+
+    @property
+    def _patience(self) -> float:
+        return max(1.0, 3 * self._round_trip)
 
 
 class BlockReceiver:

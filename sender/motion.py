@@ -1,0 +1,232 @@
+"""The sender's motion encoder: camera picture and the viewer's flow in, a packet of the residual field out.
+
+Dense flow (OpenCV's DIS, at half the size) from the viewer's picture to the camera's gives each pixel a wanted place in the photo;
+``motion_search`` finds the change of the field that is worth its bits. The viewer's picture starts from the newest field sent, so
+that a large motion is followed over time; the packet's change is from the newest field that the receiver has acknowledged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codec.motion import (
+    KEPT,
+    LIFETIMES,
+    MAX_MOTION,
+    Change,
+    MotionField,
+    MotionTables,
+    distance,
+    encode_motion,
+    no_motion,
+)
+from codec.motion_grid import POINTS
+from codec.parameters import Floats, Picture
+from sender.motion_search import HALF, assemble, costs, search, smooth
+
+DEAREST = 16
+"""How often the price of a bit is doubled, at most, for a packet that must fit."""
+
+KEEP_AHEAD = 4
+"""Frames before a field's life ends at which it is prolonged."""
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """What the field may cost, and what it follows.
+
+    price: of a bit, in squared grey values: more is fewer bits. roughness: price of a difference of 1 px between neighbouring
+    control points. floor: gradient, squared grey values per px, that even a flat wall counts with. robust: mean error, grey values,
+    from which a pixel counts less. step: quarter pixels. every: frames from one field to the next. reliable: packets surely arrive in order (a file), so that
+    each is acknowledged as it is written.
+    """
+
+    price: float = 1600.0
+    roughness: float = 300.0
+    floor: float = 4.0
+    robust: float = 8.0
+    step: int = 4
+    every: int = 2
+    reliable: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """How a frame relates to what the viewer sees. All (128, 128), at half the size, float32.
+
+    wanted: (128, 128, 2), where each pixel lies in the photo by the dense flow, px. seen: the camera's picture, grey.
+    error: grey difference that is left when the photo is looked up there.
+    """
+
+    wanted: Floats
+    seen: Floats
+    error: Floats
+
+
+class PhotoAtHalf:
+    """A photo as the search needs it: grey and its gradients (per px of the full size), at half the size."""
+
+    def __init__(self, picture: Picture) -> None:
+        import cv2
+
+        self.grey = cv2.cvtColor(cv2.resize(picture, (HALF, HALF), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        soft = cv2.GaussianBlur(self.grey.astype(np.float32), (0, 0), 0.5)
+        x, y = (cv2.Sobel(soft, cv2.CV_32F, a, 1 - a, ksize=3, scale=1 / 16) for a in (1, 0))
+        self.all = np.dstack((soft, x, y))
+
+    def seen(self, place: Floats) -> Any:
+        """(128, 128, 3) float32: grey, gradient x and y, looked up at (128, 128, 2) places, px of the full size."""
+        import cv2
+
+        source = place * np.float32(0.5) - np.float32(0.5)
+        return cv2.remap(self.all, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+_COLUMNS, _ROWS = np.meshgrid(np.arange(HALF, dtype=np.float32), np.arange(HALF, dtype=np.float32))
+_PLACES = np.dstack((_COLUMNS, _ROWS))
+
+
+class MotionEncoder:
+    """Encodes one sender's residual motion. Not thread-safe: one thread encodes (``closed_loop`` has one).
+
+    ``field`` is the newest that was sent, ``numbers`` how it differs from ``started``; ``explained``: what is known of the last frame.
+    """
+
+    def __init__(self, settings: MotionSettings | None = None, tables: MotionTables | None = None) -> None:
+        import cv2
+
+        self.settings = settings or MotionSettings()
+        self._tables = tables or MotionTables.load()
+        self._costs = costs(self._tables)
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis.setFinestScale(0)
+        self._dis.setPatchStride(4)
+        self._dis.setGradientDescentIterations(12)
+        self._dis.setVariationalRefinementIterations(0)
+        self._photo: PhotoAtHalf | None = None
+        self.photo_id = 0
+        self.field: MotionField | None = None
+        self.numbers = np.zeros((POINTS, 2), np.int32)
+        self.started: MotionField | None = None
+        self.reference: MotionField | None = None
+        self.explained: Explained | None = None
+        self._sent: dict[int, MotionField] = {}
+        self._system = np.empty((16, 16, 9, 3), np.float32)
+        self._right = np.empty((16, 16, 2), np.float32)
+
+    def set_photo(self, photo_id: int, picture: Picture) -> None:
+        """The photo that the viewer's frames are painted from, as decoded. Forgets all fields."""
+        self._photo, self.photo_id = PhotoAtHalf(picture), photo_id
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all fields: the receiver has none (it joined now), or they explain nothing any more."""
+        self.field = self.reference = None
+        self._sent.clear()
+
+    def acknowledge(self, sequence: int) -> None:
+        """The receiver has the field of the frame with this sequence number. Unknown and late ones do no harm."""
+        field = self._sent.get(sequence)
+        if field is not None and (self.reference is None or distance(sequence, self.reference.sequence) > 0):
+            self.reference = field
+
+    def encode(self, picture: Picture, flow: Floats, sequence: int, budget: int = MAX_MOTION) -> bytes | None:
+        """The packet of one frame, or ``None`` where the viewer's picture needs none.
+
+        picture: (256, 256, 3) of the camera. flow: (256, 256, 2), the viewer's without a field, px. budget: bytes.
+        """
+        import cv2
+
+        if self._photo is None:
+            return None
+        base = cv2.resize(flow, (HALF, HALF), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture, (HALF, HALF), interpolation=cv2.INTER_AREA)
+        return self.encode_half(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), base, sequence, budget)
+
+    def encode_half(self, seen: Any, base: Floats, sequence: int, budget: int = MAX_MOTION) -> bytes | None:
+        """``encode`` from pictures at half the size. seen: (128, 128) uint8, grey. base: (128, 128, 2), flow, px of full size."""
+        if self._photo is None:
+            return None
+        self._forget(sequence)
+        self._explain(base, seen)
+        return self._pack(self._search(base, budget, sequence), sequence)
+
+    def _explain(self, base: Floats, seen: Any) -> None:
+        """Dense flow from the viewer's picture to the camera's."""
+        import cv2
+
+        assert self._photo is not None
+        place = base if self.field is None else base + _enlarged(self.field)
+        viewer = cv2.remap(
+            self._photo.grey, place * np.float32(0.5) - np.float32(0.5), np.empty(0), cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        dense = self._dis.calc(seen, viewer, None)
+        wanted = cv2.remap(place, _PLACES + dense, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        self._there = self._photo.seen(wanted)
+        soft = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
+        error = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
+        self.explained = Explained(wanted, soft, error)
+
+    def _search(self, base: Floats, budget: int, sequence: int) -> Change:
+        settings, explained = self.settings, self.explained
+        assert explained is not None
+        reference = self.reference
+        start = no_motion(sequence, self.photo_id) if reference is None else reference
+        target = explained.wanted - base - _enlarged(start)
+        weight = 1 / (1 + explained.error / np.float32(settings.robust))
+        gradient = np.ascontiguousarray(self._there[..., 1:])
+        assemble(gradient, target, weight, np.float32(settings.floor), self._system, self._right)
+        smooth(self._system, self._right, start.control, settings.roughness)
+        price = settings.price
+        for _ in range(DEAREST):
+            numbers = np.zeros((POINTS, 2), np.int32)
+            search(self._system, self._right, settings.step / 4, price, self._costs, start.activity, numbers)
+            change = Change(numbers, settings.step)
+            data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+            if len(data) <= budget:
+                self._data = data
+                return change
+            price *= 2
+        change = Change(np.zeros((POINTS, 2), np.int32), settings.step)
+        self._data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+        return change
+
+    def _pack(self, change: Change, sequence: int) -> bytes | None:
+        reference, data = self.reference, self._data
+        start = no_motion(sequence, self.photo_id) if reference is None else reference
+        if not change.numbers.any():
+            if reference is None:
+                if self.field is None:
+                    return None
+            elif self.field is reference:
+                age = distance(sequence, reference.sequence)
+                if age + self.settings.every + KEEP_AHEAD < reference.lifetime:
+                    return None
+                change = Change(change.numbers, change.step, LIFETIMES[-1])
+                data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+        field = change.applied(sequence, start)
+        if field is None:
+            return None
+        self.numbers, self.field, self.started = change.numbers, field, start
+        self._sent[sequence] = field
+        if self.settings.reliable:
+            self.reference = field
+        return data
+
+    def _forget(self, sequence: int) -> None:
+        """Drop what can no longer be referred to."""
+        for old in [s for s in self._sent if not 0 <= distance(sequence, s) < KEPT]:
+            del self._sent[old]
+        if self.reference is not None and not 0 < distance(sequence, self.reference.sequence) < KEPT:
+            self.reference = None
+
+
+def _enlarged(field: MotionField) -> Any:
+    """(128, 128, 2) float32: a field at half the size, px of the full size."""
+    import cv2
+
+    return cv2.resize(field.displacement(), (HALF, HALF), interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,244 @@
+"""Learns the tables of the motion field's packets from the training people, by running the encoder itself.
+
+``run`` fits and warps training clips as a session would, encodes their residual motion, counts what came in which context, and again with
+the tables of these counts, ROUNDS times. Every second person is coded as a file is, the others with acknowledgements that are late.
+The same clips give the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from codec import raster
+from codec.entropy import FREQUENCY_BITS
+from codec.face_model import FaceModel
+from codec.fitting import Fitter
+from codec.motion import MotionTables
+from codec.motion_grid import LEVELS
+from codec.motion_syntax import (
+    CONTEXTS,
+    EMPTIES,
+    OFFSETS_ARRAY,
+    SIGNS,
+    SIZES_ARRAY,
+    context_of,
+    empty_context_of,
+    sign_context_of,
+)
+from codec.parameters import Floats, FrameParameters, Picture, ReferenceFrame
+from codec.photo import decode_photo, encode_photo
+from codec.quantiser import dequantise, quantise
+from models.generator import DrivingFrame
+from models.warp import Warp
+from sender.motion import MotionEncoder, MotionSettings
+from training.dataset import Clip, Split, by_identity, clips, frames, landmarks
+
+TABLES = Path(__file__).resolve().parent.parent / "codec" / "data" / "motion_tables.npz"
+PEOPLE = 48
+SECONDS = 5
+ROUNDS = 3
+PRICES = (500.0, 1000.0, 2000.0, 4000.0)
+"""Of a bit; person after person takes the next."""
+
+LATE = (0, 4, 0, 8)
+"""Frames until a field is acknowledged; 0: at once."""
+
+MORE = 6
+FIRST_PHOTO = 7000
+FRAME_RATE = 25
+
+
+@dataclass(frozen=True, eq=False)
+class WarpedFrame:
+    """One frame of a clip. number: in the clip. picture: as the camera saw it. flow: the viewer's, (256, 256, 2), px.
+
+    parameters: as decoded.
+    """
+
+    number: int
+    picture: Picture
+    flow: Floats
+    parameters: FrameParameters
+
+
+@dataclass(frozen=True, eq=False)
+class WarpedClip:
+    """A clip as the sender's loop meets it. photo: of the first frame with a face, as decoded; photo_bytes: coded.
+
+    warp: ready to paint. driving: number of the frame -> what it is painted from. first, count: of the frames.
+    """
+
+    clip: Clip
+    photo: Picture
+    photo_bytes: int
+    warp: Warp
+    fits: list[FrameParameters]
+    first: int
+    identity: Floats
+    model: FaceModel
+
+    def driving(self, number: int) -> DrivingFrame:
+        """What the viewer paints of a frame, without a field."""
+        parameters = self.fits[number]
+        vertices = self.model.project(self.model.shape(self.identity, parameters.expression), parameters.camera)
+        return DrivingFrame(parameters, vertices, raster.rasterise(vertices, self.model.triangles))
+
+    def frames(self, stop: int | None = None) -> Iterator[WarpedFrame]:
+        """Every frame from the photo's on."""
+        for number, picture in enumerate(frames(self.clip.path)):
+            if number >= min(len(self.fits), stop or len(self.fits)):
+                return
+            if number >= self.first:
+                yield WarpedFrame(number, picture, self.warp.flow(self.driving(number)), self.fits[number])
+
+
+def warped(clip: Clip, model: FaceModel, photo_bytes: int = FIRST_PHOTO) -> WarpedClip:
+    """Fit a clip as a session does (identity from all of it, then held) and make its first face the photo."""
+    points = landmarks(clip)
+    fitter = Fitter(model)
+    identity = fitter.identity
+    for one in points:
+        identity = fitter.fit(one).identity
+    fitter = Fitter(model, identity=identity)
+    results = [fitter.fit(one) for one in points]
+    first = next((n for n, result in enumerate(results) if not result.lost), 0)
+    fits = [
+        FrameParameters.from_vector(
+            dequantise(quantise(r.parameters.vector())), r.parameters.window, r.parameters.confidence
+        )
+        for r in results
+    ]
+    picture = next(p for n, p in enumerate(frames(clip.path)) if n == first)
+    coded = encode_photo(picture, photo_bytes)
+    photo = decode_photo(coded)
+    warp = Warp(model)
+    warp.prepare(ReferenceFrame(0, photo, fits[first], identity))
+    return WarpedClip(clip, photo, len(coded), warp, fits, first, identity, model)
+
+
+@dataclass(eq=False)
+class Counts:
+    """How often each flag was (0, 1), by context: see ``motion_syntax``."""
+
+    zero: NDArray[np.float64]
+    sign: NDArray[np.float64]
+    more: NDArray[np.float64]
+    empty: NDArray[np.float64]
+
+    @staticmethod
+    def none() -> Counts:
+        """A few flags, as seen before anything was learned."""
+        zero = np.tile((0.95, 0.05), (CONTEXTS, 1))
+        more = np.tile((0.6, 0.4), (len(LEVELS), MORE, 1))
+        return Counts(zero, np.ones((SIGNS, 2)), more, np.ones((EMPTIES, 2)))
+
+    def tables(self) -> MotionTables:
+        """Frequencies of the counts."""
+
+        def frequency(pair: NDArray[np.float64]) -> NDArray[np.int64]:
+            share = pair[..., 1] / pair.sum(-1)
+            whole = 1 << FREQUENCY_BITS
+            return np.clip(np.rint(share * whole), 16, whole - 16).astype(np.int64)
+
+        return MotionTables(*(frequency(x) for x in (self.zero, self.sign, self.more, self.empty)))
+
+
+@njit(cache=True)
+def _count(numbers, activity, zero, sign, more, empty):  # type: ignore[no-untyped-def]
+    for level in range(len(SIZES_ARRAY)):
+        n, offset = SIZES_ARRAY[level], OFFSETS_ARRAY[level]
+        any_change = False
+        for i in range(offset, offset + n * n):
+            if numbers[i, 0] != 0 or numbers[i, 1] != 0:
+                any_change = True
+        empty[empty_context_of(activity, level, n, offset), 0 if any_change else 1] += 1
+        if not any_change:
+            continue
+        for row in range(n):
+            for column in range(n):
+                for axis in range(2):
+                    value = numbers[offset + row * n + column, axis]
+                    zero[context_of(numbers, activity, level, n, offset, row, column, axis), 1 if value else 0] += 1
+                    if value == 0:
+                        continue
+                    signs = sign_context_of(numbers, level, n, offset, row, column, axis)
+                    sign[signs, 1 if value > 0 else 0] += 1
+                    for m in range(1, abs(value) + 1):
+                        more[level, min(m, more.shape[1]) - 1, 1 if abs(value) > m else 0] += 1
+
+
+def halves(clip: WarpedClip, stop: int, every: int = 2) -> list[tuple[int, Any, Floats]]:
+    """(number, grey picture, flow) of every second frame, at half the size: what ``MotionEncoder.encode_half`` takes."""
+    import cv2
+
+    out = []
+    for frame in clip.frames(stop):
+        if (frame.number - clip.first) % every == 0:
+            small = cv2.resize(frame.picture, (128, 128), interpolation=cv2.INTER_AREA)
+            flow = cv2.resize(frame.flow, (128, 128), interpolation=cv2.INTER_AREA)
+            out.append((frame.number, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), flow))
+    return out
+
+
+def count(
+    photo: Picture,
+    frames_at_half: list[tuple[int, Any, Floats]],
+    settings: MotionSettings,
+    late: int,
+    tables: MotionTables,
+    counts: Counts,
+) -> int:
+    """Encode one person and add to the counts; returns the bytes."""
+    encoder = MotionEncoder(settings, tables)
+    encoder.set_photo(0, photo)
+    size, waiting = 0, []
+    for number, seen, flow in frames_at_half:
+        while waiting and waiting[0] + late <= number:
+            encoder.acknowledge(waiting.pop(0))
+        data = encoder.encode_half(seen, flow, number)
+        if data is not None and encoder.started is not None:
+            size += len(data)
+            waiting.append(number)
+            _count(encoder.numbers, encoder.started.activity, counts.zero, counts.sign, counts.more, counts.empty)
+    return size
+
+
+def people(split: Split = "train", most: int = PEOPLE) -> list[Clip]:
+    """One clip of each of ``most`` people, evenly from the list."""
+    chosen = [group[0] for group in by_identity(clips(split=split)).values() if group[0].seconds >= SECONDS]
+    return [chosen[i * len(chosen) // most] for i in range(min(most, len(chosen)))]
+
+
+def run(target: Path = TABLES, progress: Callable[[str], None] | None = None) -> MotionTables:
+    """Learn the tables and write them."""
+    model = FaceModel.load()
+    data = []
+    for clip in people():
+        one = warped(clip, model)
+        data.append((one.photo, halves(one, SECONDS * FRAME_RATE)))
+        if progress:
+            progress(clip.name)
+    tables = Counts.none().tables()
+    for _ in range(ROUNDS):
+        counts = Counts.none()
+        size = 0
+        for n, (photo, half) in enumerate(data):
+            late = LATE[n // len(PRICES) % len(LATE)]
+            settings = MotionSettings(price=PRICES[n % len(PRICES)], reliable=late == 0)
+            size += count(photo, half, settings, late, tables, counts)
+        tables = counts.tables()
+        if progress:
+            progress(f"{8 * size / len(data) / SECONDS / 1000:.3f} kbps")
+    np.savez_compressed(target, **{k: getattr(tables, k).astype(np.uint16) for k in ("zero", "sign", "more", "empty")})
+    return tables
+
+
+if __name__ == "__main__":
+    run(progress=print)

@@ -75,7 +75,8 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
     async with SignallingServer("127.0.0.1", 0) as server:
         room = ["--room", "demo", "--signal", server.url, "--json"]
         link = ["--link", settings.link] if settings.link else []
-        send = ["send", *room, *link, "--play", str(play), "--start", str(start), "--no-audio", "--rate", settings.rate]
+        send = ["send", *room, *link, "--play", str(play), "--start", str(start), "--rate", settings.rate]
+        send += ["--no-audio"] if settings.play is None else []
         send += ["--photos", str(settings.photos_kbps), "--motion", settings.motion]
         send += ["--seconds", str(settings.seconds), "--loop"] if settings.seconds else []
         receive = ["receive", *room, *link, "--model", settings.model]

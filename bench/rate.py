@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.rate_curve import Figures, coded, measure, scaled
-from bench.rate_loss import after_burst, under_loss
+from bench.rate_curve import Figures, errors, measure, scaled
+from bench.rate_loss import after_burst, received, under_loss
 from codec.face_model import FaceModel
 from codec.parameter_codec import ParameterDecoder
 from codec.parameter_encoder import ParameterEncoder
@@ -55,6 +55,7 @@ def run(curve: Path | None = None, loss: bool = True) -> dict[str, Any]:
         "rungs_without_smoothing": {name: _rounded(f) for name, f in unsteadied.items()},
         "times_ms": times(people, tables, model),
     }  # fmt: skip
+    result["ideas"] = ideas(people, tables, model)
     if loss:
         result["loss_25_percent"] = {n: _short(under_loss(n, people, tables, model)) for n in LOSS_RUNGS}
         result["loss_25_percent_one_frame_later"] = {
@@ -64,6 +65,36 @@ def run(curve: Path | None = None, loss: bool = True) -> dict[str, Any]:
     if curve is not None:
         result["curve"] = draw(curve, people, tables, model)
     return result
+
+
+def ideas(people: Sequence[Sequence35], tables: Tables, model: FaceModel) -> dict[str, dict[str, dict[str, float]]]:
+    """What single ideas are worth: a rung as it is, and without each of them."""
+    flat = replace(tables, shift=np.zeros_like(tables.shift))
+    return {
+        rung: {
+            "as it is": _rounded(measure(rung, people, tables, model)),
+            "choice by z alone, not by the mesh": _rounded(measure(rung, people, tables, model, mesh_aware=False)),
+            "no key but the photo": _rounded(measure(rung, people, tables, model, acknowledged=False)),
+            "no contexts": _rounded(measure(rung, people, flat, model)),
+            "with silence": _silent(rung, people, tables, model),
+        }
+        for rung in ("normal", "lowest-fine", "lowest")
+    }
+
+
+def _silent(rung: str, people: Sequence[Sequence35], tables: Tables, model: FaceModel) -> dict[str, float]:
+    rows: dict[str, list[tuple[float, float, int]]] = {}
+    for s in people:
+        shown, _, size = received(s, rung, tables, model, lambda _: False, silence=True)
+        e = errors(model, s, shown)
+        rows.setdefault(s.identity, []).append((8.0 * size / len(s.vectors), float((e**2).mean()), len(s.vectors)))
+    means = [np.average(np.array(r)[:, :2], axis=0, weights=[x[2] for x in r]) for r in rows.values()]
+    bits = float(np.mean([m[0] for m in means]))
+    return {
+        "kbps": round(bits / 40, 3),
+        "bits": round(bits, 3),
+        "rms": round(float(np.mean([m[1] ** 0.5 for m in means])), 3),
+    }
 
 
 def _rounded(figures: Figures) -> dict[str, float]:
@@ -148,9 +179,6 @@ def text(result: dict[str, Any]) -> str:
         if name in result:
             lines += ["", name.replace("_", " "), *(f"  {k}: {v}" for k, v in result[name].items())]
     return "\n".join(lines)
-
-
-__all__ = ["coded", "run", "text"]
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def coded(
         if name in options:
             setattr(encoder, name, np.full(len(tables.names), float(options[name])))
     packets: list[bytes] = []
-    drive(encoder, sequence.vectors, packets.append)
+    drive(encoder, sequence.vectors, packets.append, options.get("acknowledged", True))
     decoder, reconstruction = ParameterDecoder(tables), Reconstruction(tables)
     reference = reference_of(sequence, tables)
     decoder.keys.set_reference(reference)

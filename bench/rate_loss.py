@@ -25,26 +25,33 @@ Dropped = Callable[[int], bool]
 
 
 def received(
-    sequence: Sequence35, rung: str, tables: Tables, model: FaceModel, dropped: Dropped, wait: int = 0
-) -> tuple[Floats, int]:
-    """(T', 35) what is shown for each frame, and how many packets would not decode.
+    sequence: Sequence35,
+    rung: str,
+    tables: Tables,
+    model: FaceModel,
+    dropped: Dropped,
+    wait: int = 0,
+    silence: bool = False,
+) -> tuple[Floats, int, int]:
+    """(T', 35) what is shown for each frame, how many packets would not decode, and the bytes sent.
 
     wait: frames that the receiver waits longer than a bundle needs.
     """
-    encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables))
+    encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables), silence)
     decoder, concealment = ParameterDecoder(tables), Concealment(tables, PERIOD_MS)
     reference = reference_of(sequence, tables)
     encoder.set_reference(reference)
     decoder.keys.set_reference(reference)
     concealment.reconstruction.set_reference(reference)
     bundle = int(tables.frames[encoder.rung])
-    shown, packets, refused = [], 0, 0
+    shown, packets, refused, size = [], 0, 0, 0
     waiting: list[tuple[int, tuple[int, int]]] = []
     for t, vector in enumerate(sequence.vectors):
         while waiting and waiting[0][0] <= t:
             encoder.acknowledge(*waiting.pop(0)[1])
         data = encoder.encode(vector)
         if data is not None:
+            size += len(data)
             if not dropped(packets):
                 try:
                     packet = decoder.decode(data)
@@ -58,7 +65,7 @@ def received(
         if due >= 0:
             now = concealment.at(due * PERIOD_MS)
             shown.append(vector * 0 + from_z(now.z, tables) if now else sequence.vectors[0])
-    return np.array(shown, np.float32), refused
+    return np.array(shown, np.float32), refused, size
 
 
 def random_loss(share: float, seed: int = 1) -> Dropped:

@@ -27,7 +27,7 @@ from codec.parameter_codec import (
 from codec.parameters import PARAMETERS, Floats
 from codec.quantiser import TURNED, UNIT, Tables, Vectors, to_z
 from codec.rate_choice import choose, refine
-from codec.reconstruction import Reconstruction, middle
+from codec.reconstruction import LONGEST_SILENCE, Reconstruction, middle
 from codec.seen_points import SeenPoints
 
 STORE_EVERY = 25
@@ -38,9 +38,6 @@ REST = 50
 
 PASSES = 2
 """Rounds of ``refine``."""
-
-LONGEST_SILENCE = 7
-"""Frames in a row that may go unsent; then a packet keeps the call alive."""
 
 QUIET = 2.0
 """Steps of error of z (about what coding does) below which a frame need not be sent."""
@@ -115,7 +112,6 @@ class ParameterEncoder:
         state = (frames[-1].sure, window)
         if self.silence and state == self._sent_state and self._can_do_without(frames):
             self._silent += len(frames)
-            self.sequence = (self.sequence + 1) % SEQUENCES
             return None
         self._sent_state = state
         data = self._bundle(frames, window)
@@ -131,12 +127,12 @@ class ParameterEncoder:
         return all(float(np.sqrt((e[:TURNED] ** 2).sum())) < QUIET * finest for e in errors)
 
     def _bundle(self, frames: Sequence[_Waiting], window: WindowIntegers) -> bytes:
-        rung, tables, lost = self.rung, self.tables, self._silent
+        rung, tables, silent = self.rung, self.tables, self._silent
         count = len(frames)
         step = steps(tables, rung, P)
         fresh = self._filter.z is None
-        start = self._filter.ahead(lost)
-        gain = np.ones(PARAMETERS) if fresh else self._filter.gains(rung, lost)
+        start = self._filter.ahead(silent)
+        gain = np.ones(PARAMETERS) if fresh else self._filter.gains(rung)
         width = gain * step / UNIT
         wanted = frames[-1].z - (1 - gain) * start
         slot, values = self._against_best_key(wanted, width, step)
@@ -147,7 +143,7 @@ class ParameterEncoder:
         push = (values + expected) * step
         start = push / UNIT if fresh else start
         last = start + gain * (push / UNIT - start)
-        shown = {-1: start + lost / (lost + count) * (last - start), count - 1: last}
+        shown = {-1: start, count - 1: last}
         integers = [FrameIntegers(P, push, frame.sure) for frame in frames]
         self.last_coded = [(P, values)]
         for place, role in ORDER[count][1:]:
@@ -158,7 +154,7 @@ class ParameterEncoder:
             shown[place][:TURNED] += values * step / UNIT
             integers[place] = FrameIntegers(role, values * step, frames[place].sure)
             self.last_coded.append((role, values))
-        self._filter.settle(shown, count, rung, lost)
+        self._filter.settle(shown, count, rung, silent)
         self._used[slot] = self._frame
         store = self._slot_to_store(slot)
         if store is not None:

@@ -32,13 +32,13 @@ SCALE = EXPRESSION
 TURNED = PARAMETERS - 1
 """How many of the numbers the matrix takes: all but the perspective."""
 
-UNIT = 64
+UNIT = 256
 """Integers per pixel of z."""
 
 PERSPECTIVE_UNIT = 256
 """Integers per unit of perspective."""
 
-LIMIT = 32767
+LIMIT = 131071
 """Largest magnitude of a quantised number."""
 
 SCALE_ORIGIN = 80.0
@@ -196,11 +196,11 @@ def from_z(z: Vectors, tables: Tables) -> Floats:
 
 
 def quantise(vector: Floats) -> Integers:
-    """(35,) floats -> (35,) int32 within +-LIMIT, 1/64 px fine. Out-of-range values saturate."""
+    """(35,) floats -> (35,) int32 within +-LIMIT, 1/256 px fine. Out-of-range values saturate."""
     q: Integers = np.clip(np.rint(to_z(vector, Tables.load()) * UNIT), -LIMIT, LIMIT).astype(np.int32)
     return q
 
 
-def dequantise(integers: Integers) -> Floats:
-    """(35,) int32 -> (35,) float32."""
+def dequantise(integers: NDArray[np.integer[Any]]) -> Floats:
+    """(35,) integers -> (35,) float32."""
     return from_z(np.asarray(integers, np.float64) / UNIT, Tables.load())

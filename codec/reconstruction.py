@@ -28,6 +28,10 @@ FARTHEST = 5
 """Frames that are extrapolated (200 ms at 25 fps); then y holds."""
 
 
+LONGEST_SILENCE = 7
+"""Frames in a row that a sender may leave out because the receiver can do without them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """One frame as the receiver has it. z: (35,) float64, as ``quantiser.to_z``. confidence: 0..1."""
@@ -71,28 +75,28 @@ class Reconstruction:
         k = min(frames, FARTHEST)
         return np.asarray(self.z + self.speed * (DAMPING * (1 - DAMPING**k) / (1 - DAMPING)))
 
-    def push(self, packet: ParameterPacket, lost: int = 0) -> list[Shown]:
-        """The packet's frames in order of time. lost: frames missing before it."""
+    def push(self, packet: ParameterPacket, lost: int = 0, silent: int = 0) -> list[Shown]:
+        """The packet's frames in order of time. lost: frames missing before it; silent: frames that were never sent."""
         count = len(packet.frames)
         push = packet.frames[-1].values / UNIT
-        start = push if self.z is None else self.ahead(lost)
+        start = push if self.z is None else self.ahead(lost + silent)
         gain = self.gains(packet.rung, lost)
         last = start + gain * (push - start)
         shown: dict[int, Vectors] = {-1: start + lost / (lost + count) * (last - start), count - 1: last}
         for place, role in ORDER[count]:
             if role != P:
                 shown[place] = middle(shown, place, role, count) + packet.frames[place].values / UNIT
-        self.settle(shown, count, packet.rung, lost)
+        self.settle(shown, count, packet.rung, lost + silent)
         return [Shown(shown[i], f.confidence / SURE, packet.window) for i, f in enumerate(packet.frames)]
 
-    def settle(self, shown: dict[int, Vectors], count: int, rung: int, lost: int) -> None:
+    def settle(self, shown: dict[int, Vectors], count: int, rung: int, missing: int) -> None:
         """Take the frames of a bundle, by place, as shown. Movement of the size of the coding's own noise is no speed."""
         if self.z is not None:
             moved = shown[count - 1] - (shown[count - 2] if count > 1 else self.z)
             finest = self.tables.gain[rung] / 64 * self.tables.step[rung, P] / UNIT
             energy = float((moved[:TURNED] ** 2).sum())
             sure = max(0.0, 1.0 - 2 * TURNED / 12 * finest**2 / max(energy, 1e-12))
-            self.speed = moved * (sure / (1 if count > 1 else 1 + lost))
+            self.speed = moved * (sure / (1 if count > 1 else 1 + missing))
         self.z = shown[count - 1]
 
 

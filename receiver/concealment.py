@@ -11,9 +11,9 @@ from collections import deque
 
 import numpy as np
 
-from codec.parameter_codec import ParameterPacket
+from codec.parameter_codec import SEQUENCES, ParameterPacket
 from codec.quantiser import Tables, Vectors
-from codec.reconstruction import FARTHEST, Reconstruction, Shown
+from codec.reconstruction import FARTHEST, LONGEST_SILENCE, Reconstruction, Shown
 
 REMEMBERED = 16
 """Frames kept for interpolation."""
@@ -31,6 +31,7 @@ class Concealment:
     def __init__(self, tables: Tables | None = None, period_ms: float = 40.0) -> None:
         self.reconstruction = Reconstruction(tables)
         self.period_ms = period_ms
+        self._sequence = 0
         self._frames: deque[tuple[float, Shown]] = deque(maxlen=REMEMBERED)
         self._shown: tuple[float, Vectors] | None = None
         self._step: tuple[float, Vectors] | None = None
@@ -38,14 +39,18 @@ class Concealment:
     def push(self, packet: ParameterPacket, time_ms: float) -> bool:
         """Take a packet whose last frame was seen at ``time_ms``; False for one that is older than what is there."""
         count = len(packet.frames)
-        lost = 0
+        lost = missing = 0
         if self._frames:
             newest = self._frames[-1][0]
             gap = round((time_ms - newest) / self.period_ms)
             if gap < 1:
                 return False
-            lost = min(max(0, gap - count), LONGEST_GAP)
-        frames = self.reconstruction.push(packet, lost)
+            missing = min(max(0, gap - count), LONGEST_GAP)
+            lost = min(missing, (packet.sequence - self._sequence - 1) % SEQUENCES * count)
+            if missing - lost > LONGEST_SILENCE:
+                lost = missing
+        frames = self.reconstruction.push(packet, lost, missing - lost)
+        self._sequence = packet.sequence
         for place, frame in enumerate(frames):
             at = time_ms - (count - 1 - place) * self.period_ms
             if not self._frames or at > self._frames[-1][0]:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from contextlib import closing
 
+import numpy as np
 import psutil
 import pytest
 
@@ -111,6 +112,49 @@ def test_a_call_gives_every_figure_and_frames_arrive_in_time():
     assert 1000 < got["reference_bytes"] <= 9000
     payload = got["payload_kbps"] * got["seconds"] / 8
     assert got["wire_kbps_forward"] * got["seconds"] / 8 > payload + 28 * got["frames_sent"] / 1000
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory):
+    """The demo clip's face with a sound of its own: a tone that comes and goes."""
+    import av
+
+    path = tmp_path_factory.mktemp("talking") / "talking.mkv"
+    rate, seconds = 48000, 8
+    t = np.arange(rate * seconds) / rate
+    tone = (0.3 * np.sin(2 * np.pi * 330 * t) * (np.sin(2 * np.pi * t) > 0) * 32767).astype(np.int16)
+    with av.open(str(demo_clip("wolfgang"))) as source, av.open(str(path), "w") as target:
+        source.seek(10_000_000)
+        video = target.add_stream("libx264", rate=24)
+        video.width, video.height, video.pix_fmt = 640, 360, "yuv420p"
+        sound = target.add_stream("libopus", rate=rate, layout="mono")
+        for i, frame in enumerate(source.decode(video=0)):
+            if i >= 24 * seconds:
+                break
+            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
+            target.mux(video.encode(picture))
+        target.mux(video.encode())
+        for start in range(0, len(tone), 960):
+            block = av.AudioFrame.from_ndarray(tone[None, start : start + 960], format="s16", layout="mono")
+            block.sample_rate, block.pts = rate, start
+            target.mux(sound.encode(block))
+        target.mux(sound.encode())
+    return path
+
+
+def test_sound_comes_along_in_time(talking, tmp_path):
+    import av
+
+    out = tmp_path / "shown.mp4"
+    got = run_demo(DemoSettings(play=talking, sink=str(out), photos_kbps=0, motion="off"), quiet=True)
+    assert 5 < got["audio_kbps"] < 30
+    assert got["av_skew_ms"]["p95"] < 250
+    with av.open(str(out)) as container:
+        sound = container.streams.audio[0]
+        loud = np.concatenate([np.abs(f.to_ndarray()).max(initial=0, axis=0) for f in container.decode(sound)])
+    assert loud.max() > 0.1
+    quiet = (loud.reshape(-1)[: len(loud) // 480 * 480].reshape(-1, 480).max(1) < 0.02).mean()
+    assert 0.3 < quiet < 0.7
 
 
 def test_a_lossy_link_loses_what_it_should_and_the_call_goes_on():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -38,7 +40,7 @@ def test_spectral_norm_holds_every_layer_to_one() -> None:
 
 def test_coarse_scale_sees_the_mean() -> None:
     net = Discriminator(1, base=2)
-    seen: list[torch.Tensor] = []
+    seen: list[Any] = []
     net.scales[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = torch.arange(64.0).view(1, 1, 8, 8).repeat(1, 1, 8, 8)
     net(x)

@@ -101,7 +101,7 @@ def test_shrinking_keeps_centres() -> None:
 def test_spade_modulates_what_it_normalised() -> None:
     spade = Spade(2, 1, 4)
     torch.nn.init.zeros_(spade.modulation.weight)
-    spade.modulation.bias.data = torch.tensor([1.0, 0.0, 0.0, -3.0])
+    spade.modulation.bias = torch.nn.Parameter(torch.tensor([1.0, 0.0, 0.0, -3.0]))
     x = torch.rand(1, 2, 8, 8)
     out = spade(x, torch.rand(1, 1, 8, 8))
     assert torch.allclose(out[:, 0], 2 * normalised(x)[:, 0])

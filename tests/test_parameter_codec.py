@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from codec.errors import BitstreamError
 from codec.face_model import FaceModel
-from codec.parameter_codec import MAX_PACKET, SURE, Key, ParameterDecoder
-from codec.parameter_encoder import LONGEST_SILENCE, ParameterEncoder
+from codec.parameter_codec import MAX_PACKET, SURE, Key, ParameterDecoder, decode_fit, encode_fit
+from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import PARAMETERS
 from codec.quantiser import UNIT, Tables, dequantise, from_z, quantise, to_z
-from codec.reconstruction import Reconstruction
+from codec.reconstruction import LONGEST_SILENCE, Reconstruction
 from codec.seen_points import SeenPoints
 from tests.golden.make_parameters import PATH, call, packets
 
@@ -160,7 +160,7 @@ def test_absurd_numbers_still_make_a_packet(bad: np.ndarray):
 
 
 def test_a_still_face_is_hardly_sent():
-    encoder, decoder, reconstruction = ParameterEncoder("normal", TABLES, silence=True), ParameterDecoder(TABLES), None
+    encoder, decoder = ParameterEncoder("normal", TABLES, silence=True), ParameterDecoder(TABLES)
     vector = call()[0]
     encoder.set_reference(quantise(vector))
     decoder.keys.set_reference(quantise(vector))
@@ -170,7 +170,7 @@ def test_a_still_face_is_hardly_sent():
     reconstruction.set_reference(quantise(vector))
     for data in sent:
         if data is not None:
-            reconstruction.push(decoder.decode(data), lost=LONGEST_SILENCE)
+            reconstruction.push(decoder.decode(data), silent=LONGEST_SILENCE)
     assert reconstruction.z is not None
     assert np.abs(reconstruction.z - to_z(vector, TABLES))[:34].max() < 0.3
 
@@ -221,6 +221,23 @@ def test_quantised_fits_survive():
     for vector in call()[::9]:
         back = dequantise(quantise(vector))
         assert np.abs(to_z(back, TABLES) - to_z(vector, TABLES)).max() <= 0.51 / UNIT + 1e-3
+
+
+def test_a_photo_s_fit_travels_in_few_bytes():
+    integers = quantise(call()[50])
+    data = encode_fit(integers, TABLES)
+    assert len(data) < 45
+    assert np.abs(decode_fit(data, TABLES) - integers).max() <= TABLES.step[0, 3] // 2
+
+
+@given(st.binary(max_size=60))
+@settings(deadline=None, max_examples=100)
+def test_any_bytes_give_a_fit_or_a_bitstream_error(data: bytes):
+    try:
+        values = decode_fit(data, TABLES)
+    except BitstreamError:
+        return
+    assert np.isfinite(dequantise(values)).all()
 
 
 def test_confidence_has_four_steps():

@@ -152,3 +152,19 @@ def test_packets_of_a_file_are_those_of_the_wire(coded):
 
 def test_info_on_the_command_line(coded):
     assert json.loads(headwire("info", coded, "--json").stdout) == inspect(coded)
+
+
+def test_a_face_that_leaves_is_held_and_comes_back(clip, tmp_path):
+    _, pictures = clip
+    away = np.random.default_rng(0).integers(90, 110, (75, 256, 256, 3), np.uint8)
+    write(tmp_path / "leaves.mkv", [*pictures[:30], *away, *pictures[30:]], Fraction(25))
+    figures = encode_file(EncodeSettings(tmp_path / "leaves.mkv", tmp_path / "leaves.hw", crop="none"))
+    packets = [decode_frame(m.data) for m in HeadwireReader(tmp_path / "leaves.hw") if m.channel is Channel.PARAMETERS]
+    held = [i for i, packet in enumerate(packets) if packet.held]
+    assert figures["frames"] == 125
+    assert set(held) <= set(range(30, 115))
+    assert len(held) >= 70
+    last, first = packets[29].parameters.vector(), packets[60].parameters.vector()
+    np.testing.assert_array_equal(packets[35].parameters.vector(), first)
+    assert np.abs(last - first)[:28].max() < 1.0
+    assert decode_file(tmp_path / "leaves.hw", tmp_path / "out.mkv", "warp")["frames"] == 125

@@ -48,8 +48,8 @@ def _loop(folder: Path, steps: int, **changes: Any) -> LoopSettings:
 
 
 def _plain(source: PairSource, clip: int = 0, picture: int = 2, **changes: Any) -> Draw:
-    one = Draw(clip, (0,), picture, False, np.array((1, 0, 0), np.float32), np.eye(3, dtype=np.float32), np.zeros(3))
-    return replace(one, offset=np.zeros(3, np.float32), **changes)
+    window, gain = np.array((1, 0, 0), np.float32), np.eye(3, dtype=np.float32)
+    return replace(Draw(clip, (0,), picture, False, window, gain, np.zeros(3, np.float32)), **changes)
 
 
 def _state(folder: Path) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_a_file_without_sound_and_one_that_is_none(tmp_path: Path) -> None:
         container.mux([*stream.encode(picture), *stream.encode(None)])
     with pytest.raises(UsageError, match="has no sound; use --no-audio"):
         FileAudioTrack(tmp_path / "mute.mkv")
-    with pytest.raises(UsageError, match="20, 40 or 60 ms"):
+    with pytest.raises(UsageError, match="20, 40, 60, 80 or 120 ms"):
         VoiceOptions(packet_ms=30)
 
 

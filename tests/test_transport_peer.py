@@ -212,13 +212,13 @@ def test_silence_is_noticed_and_a_hint_shortens_it() -> None:
 
 def test_the_call_outlives_its_signalling() -> None:
     async def main() -> None:
-        options = local(keepalive=KeepaliveOptions(hint_seconds=0.5, clock_seconds=None))
+        options = local(keepalive=KeepaliveOptions(hint_seconds=1.5, clock_seconds=None))
         async with call(options) as c:
             await c.receiver_signalling.close()
-            for i in range(40):
+            for i in range(60):
                 c.sender.send_parameters(bytes([i]))
                 await asyncio.sleep(0.04)
-            await until(lambda: len(c.at_receiver.parameters) == 40)
+            await until(lambda: len(c.at_receiver.parameters) == 60)
             assert c.sender.alive
             assert not c.at_sender.gone
 

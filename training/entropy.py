@@ -36,7 +36,7 @@ ACKNOWLEDGED_AFTER = 8
 SHORTEST = 50
 BAD_FIT_PX = 1.2
 PRIOR = 200.0
-I_STEP = 4
+I_STEP = 16
 """Step of a fit that is coded from nothing, in UNITs."""
 
 
@@ -65,14 +65,14 @@ class Rung:
 
 
 RUNGS = (
-    Rung("normal", 1, 0.5, 0.17, trade=14, bound=2.5),
-    Rung("normal-clean", 1, 0.2, 0.17, trade=14, bound=2.5),
+    Rung("normal", 1, 0.5, 0.169, trade=14, bound=2.5),
+    Rung("normal-clean", 1, 0.2, 0.169, trade=14, bound=2.5),
     Rung("normal-coarse", 1, 0.5, 0.31),
     Rung("low", 2, 0.75, 0.3, (1.2, 1.0)),
     Rung("low-fine", 2, 0.5, 0.17, trade=14, bound=2.5),
     Rung("lowest", 4, 1.0, 0.5, (1.4, 1.8)),
     Rung("lowest-mid", 4, 1.0, 0.28, (1.2, 1.5)),
-    Rung("lowest-fine", 4, 1.0, 0.165, trade=10, bound=2.5),
+    Rung("lowest-fine", 4, 1.0, 0.164, trade=10, bound=2.5),
     Rung("robust", 1, 1.0, 0.31),
     Rung("tiny", 4, 1.0, 0.9, (1.2, 0.0)),
 )
@@ -258,8 +258,10 @@ def initial(mean: Vectors, turn: Vectors, back: Vectors, rungs: Sequence[Rung], 
     )  # fmt: skip
 
 
-def drive(encoder: ParameterEncoder, vectors: Floats, each: Callable[[bytes], None] | None = None) -> None:
-    """Encode a call: the first frame's fit is the reference; keys are acknowledged ACKNOWLEDGED_AFTER frames later."""
+def drive(
+    encoder: ParameterEncoder, vectors: Floats, each: Callable[[bytes], None] | None = None, acknowledged: bool = True
+) -> None:
+    """Encode a call: the first frame's fit is the reference; keys are acknowledged ACKNOWLEDGED_AFTER frames later, or never."""
     from codec.parameter_codec import ParameterDecoder
     from codec.quantiser import to_z
 
@@ -274,7 +276,7 @@ def drive(encoder: ParameterEncoder, vectors: Floats, each: Callable[[bytes], No
         data = encoder.encode(vector)
         if data is not None:
             stored = decoder.decode(data).stored
-            if stored is not None:
+            if stored is not None and acknowledged:
                 waiting.append((t + ACKNOWLEDGED_AFTER, stored))
             if each is not None:
                 each(data)

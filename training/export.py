@@ -22,6 +22,7 @@ from models import headgan
 from models.headgan import FORMAT, HeadGANConfig
 from models.headgan_networks import HeadGANNet
 from training import checkpoints
+from training.pairs import PairSource
 
 LICENCE = "weights learned from research-only, non-commercial clips: not for commercial use"
 KINDS = ("fp32", "fp16", "int8")
@@ -107,10 +108,13 @@ class _Paint(nn.Module):
         return self.net.paint(Encoded(picture, fine, middle, coarse), window, heard).picture
 
 
-def export_openvino(weights: Path, folder: Path, compress: bool = True) -> Path:
+def export_openvino(
+    weights: Path, folder: Path, compress: bool = True, calibration: PairSource | None = None, samples: int = 100
+) -> Path:
     """The network as two OpenVINO models, ``encode`` (once per reference) and ``paint`` (per frame), static shapes.
 
-    compress: weights as fp16 in the file. Raises UsageError where OpenVINO is not installed.
+    compress: weights as fp16 in the file. calibration: pairs to calibrate an int8 ``paint`` with (NNCF), ``samples`` of
+    them. Raises UsageError where OpenVINO, or NNCF for int8, is not installed.
     """
     try:
         import openvino
@@ -132,6 +136,27 @@ def export_openvino(weights: Path, folder: Path, compress: bool = True) -> Path:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             model = openvino.convert_model(module.eval(), example_input=example, input=[x.shape for x in example])
+        if name == "paint" and calibration is not None:
+            model = _int8(model, net, calibration, samples)
         openvino.save_model(model, str(folder / f"{name}.xml"), compress_to_fp16=compress)
     (folder / "config.json").write_text(json.dumps(asdict(net.config)) + "\n", encoding="utf-8")
     return folder
+
+
+def _int8(model: Any, net: HeadGANNet, calibration: PairSource, samples: int) -> Any:
+    """Quantise weights and activations after training, calibrated on real pairs."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise UsageError("an int8 export needs nncf: pip install nncf") from error
+
+    def inputs(step: int) -> list[Any]:
+        batch = calibration.batch(step, [0])
+        with torch.inference_mode():
+            e = net.encode(batch.references[:, 0], batch.reference_codes[:, 0])
+        heard = batch.audio if batch.audio is not None else torch.zeros(1, max(1, net.config.audio))
+        parts = (e.picture, e.fine, e.middle, e.coarse, batch.window, heard)
+        return [part.numpy() for part in parts[: len(model.inputs)]]
+
+    nncf.set_log_level("ERROR")
+    return nncf.quantize(model, nncf.Dataset(range(samples), inputs), subset_size=samples)

@@ -41,6 +41,7 @@ class LoopSettings:
 
     run: folder. steps: in all, from the very first. batch: samples a step, over all processes. precision: fp32 or bf16.
     ema: decay of the averaged weights. ``*_every``: steps between; 0 = never. workers: threads that make batches.
+    compile: let torch.compile fuse the networks.
     """
 
     run: Path
@@ -55,6 +56,7 @@ class LoopSettings:
     picture_every: int = 500
     log_every: int = 50
     workers: int = 1
+    compile: bool = False
 
 
 class Source(Protocol):
@@ -107,11 +109,17 @@ class _Run:
         self.slots = parts.slots(settings.batch)
         for module in task.modules.values():
             module.to(parts.device).train()
+            if parts.device.type == "cuda":
+                layout: Any = {"memory_format": torch.channels_last}
+                module.to(**layout)
         self.averages = {name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged}
         self.step = 0
         self._restore()
-        self.parallel = {name: parts.parallel(module) for name, module in task.modules.items()}
+        self.parallel = {name: parts.parallel(self._compiled(module)) for name, module in task.modules.items()}
         self.writer = _Writer(settings.run) if parts.first else None
+
+    def _compiled(self, module: nn.Module) -> Any:
+        return torch.compile(module) if self.settings.compile else module
 
     def _restore(self) -> None:
         state = checkpoints.load(self.settings.run, self.parts.device)
@@ -236,13 +244,18 @@ class _Run:
         return figures
 
     def _speed(self, steps_per_s: float, waiting: float, flops: float) -> dict[str, float]:
-        """samples_per_s; loader_wait: share of the time spent waiting for batches; step_tflop a process; matrix_tflops,
-        the measured rate; share: of that rate that training reaches; floor_samples_per_s: what the rate alone would
-        allow.
+        """samples_per_s; loader_samples_per_s: by itself, in one thread a process; loader_wait: share of the time spent
+        waiting for batches; step_tflop a process; matrix_tflops, the measured rate; share: of that rate that training
+        reaches; floor_samples_per_s: what the rate alone would allow.
         """
+        start = time.perf_counter()
+        for step in range(2):
+            self.source.batch(step, self.slots)
+        loader = 2 * self.settings.batch / (time.perf_counter() - start)
         rate = matrix_rate(self.parts.device, self.settings.precision == "bf16")
         return {
             "samples_per_s": steps_per_s * self.settings.batch,
+            "loader_samples_per_s": loader,
             "loader_wait": waiting,
             "step_tflop": flops / 1e12,
             "matrix_tflops": rate / 1e12,

@@ -12,12 +12,14 @@ One folder a clip, written whole or not at all, so that ``prepare`` goes on wher
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +56,10 @@ class StoreSettings:
     budget: tuple[int, int] = (3000, 8000)
     seconds: float = 0.0
     processes: int = 1
+    engine: str = "processes"
+
+
+Job = tuple[Clip, Path, StoreSettings, Callable[[Path, int], Floats] | None]
 
 
 @dataclass(frozen=True)
@@ -167,11 +173,13 @@ def prepare(
     settings: StoreSettings | None = None,
     audio: Callable[[Path, int], Floats] | None = None,
     root: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, str]:
     """Make a store, in ``settings.processes`` processes; what is there is left alone.
 
     audio: (video, number of frames) -> (T, 300). root: where the clips lie, to name those of ``folder_clips``.
-    Returns clip name -> why it was skipped, also written to ``skipped.tsv``.
+    progress: called with the number of clips done, and of all. Returns clip name -> why it was skipped, also written to
+    ``skipped.tsv``.
     """
     settings = settings or StoreSettings()
     base = store_directory(store)
@@ -179,23 +187,38 @@ def prepare(
     for split in {job[0].split for job in jobs}:
         (base / split).mkdir(parents=True, exist_ok=True)
     skipped = {}
-    if settings.processes > 1:
-        with ProcessPoolExecutor(settings.processes) as pool:
-            results: Sequence[str] = list(pool.map(prepare_clip, jobs))
-    else:
-        results = [prepare_clip(job) for job in jobs]
-    for (_, target, _, _), why in zip(jobs, results, strict=True):
+    results = _mapped(jobs, settings)
+    for done, ((_, target, _, _), why) in enumerate(zip(jobs, results, strict=True), 1):
         if why:
             skipped[target.name] = why
+        if progress is not None:
+            progress(done, len(jobs))
     (base / "skipped.tsv").write_text("".join(f"{k}\t{v}\n" for k, v in skipped.items()), encoding="utf-8")
     return skipped
 
 
+def _mapped(jobs: Sequence[Job], settings: StoreSettings) -> Iterator[str]:
+    if settings.engine == "ray":
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise UsageError("preparing on many machines needs ray: pip install ray") from error
+        remote = ray.remote(num_cpus=1, max_retries=3)(prepare_clip)
+        yield from (ray.get(handle) for handle in [remote.remote(job) for job in jobs])
+    elif settings.engine != "processes":
+        raise UsageError(f"there is no engine {settings.engine!r}: choose processes or ray")
+    elif settings.processes == 1:
+        yield from map(prepare_clip, jobs)
+    else:
+        with ProcessPoolExecutor(settings.processes) as pool:
+            try:
+                yield from pool.map(prepare_clip, jobs)
+            except BrokenProcessPool as error:
+                raise HeadwireError("a worker was killed: run the same again, what is prepared stays") from error
+
+
 def _name(clip: Clip, root: Path | None) -> str:
     return clip.name if root is None else "__".join(clip.path.relative_to(root).with_suffix("").parts)
-
-
-Job = tuple[Clip, Path, StoreSettings, Callable[[Path, int], Floats] | None]
 
 
 def prepare_clip(job: Job) -> str:

@@ -50,7 +50,9 @@ class VoiceOptions:
 
     def __post_init__(self) -> None:
         if self.packet_ms not in (20, 40, 60, 80, 120) or not 6_000 <= self.bit_rate <= 128_000:
-            raise UsageError("voice: packets of 20, 40, 60, 80 or 120 ms and 6000 to 128000 bits per second are possible")
+            raise UsageError(
+                "voice: packets of 20, 40, 60, 80 or 120 ms and 6000 to 128000 bits per second are possible"
+            )
 
 
 class OpusEncoder:

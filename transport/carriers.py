@@ -31,6 +31,9 @@ FACE, PHOTO = 120, 121
 _GAP = 0.15
 """Seconds without a packet after which a photo gets vehicles of its own."""
 
+_MOST = 1150
+"""Bytes of a packet's content, so that it fits one datagram."""
+
 _BEHIND = 1.5
 """Packet lengths after which a voice is not waited for any longer."""
 
@@ -46,8 +49,8 @@ class PhotoLane(Protocol):
     def ready_at(self, now: float) -> float | None:
         """When a chunk may ride, s; None: nothing to send."""
 
-    def chunk(self, now: float, packet: int) -> bytes | None:
-        """The chunk for the packet of that number (they count up from 0), if one may ride now."""
+    def chunk(self, now: float, packet: int, room: int) -> bytes | None:
+        """A chunk of at most room bytes for the packet of that number (they count up from 0), if one may ride now."""
 
 
 class CarrierTrack(MediaStreamTrack):
@@ -141,7 +144,8 @@ class CarrierTrack(MediaStreamTrack):
     def _load(self, packet: OpusPacket, at: float, now: float) -> av.Packet[Any]:
         riding = [Extension(FACE, message) for message in self._messages]
         self._messages.clear()
-        chunk = self.photos.chunk(now, self.packets) if self.photos is not None else None
+        room = _MOST - sum(map(len, packet.frames)) - sum(len(extension.data) for extension in riding)
+        chunk = self.photos.chunk(now, self.packets, room) if self.photos is not None else None
         if chunk is not None:
             riding.append(Extension(PHOTO, chunk))
         out: av.Packet[Any] = av.Packet(write(extended(packet, riding) if riding else packet))

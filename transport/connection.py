@@ -1,8 +1,9 @@
 """One WebRTC connection, trimmed: IPv4 host candidates, one bundled transport, agreed channels, short descriptions.
 
-What is trimmed, and why it is allowed: candidates of other machines' servers are gathered only when servers are given;
-the data channels are negotiated out of band (RFC 8832 section 5: fixed ids, no open messages); offers leave out codecs
-and RTP header extensions that a call does not use (each is 4 to 8 bytes of every voice packet).
+What is trimmed, and why it is allowed (see also ``rtp_tuning``, ``sctp_tuning`` and ``consent``): candidates of other
+machines' servers are gathered only when servers are given; the data channels are negotiated out of band (RFC 8832
+section 5: fixed ids, no open messages); offers leave out codecs and RTP header extensions that a call does not use
+(each is 4 to 8 bytes of every packet).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
-from aiortc.rtp import is_rtcp
 
 from codec.errors import BitstreamError, TransportError
-from transport.audio import VoiceTrack
+from transport.carriers import CarrierTrack
+from transport.consent import Consent
 from transport.datagrams import keep_drained
-from transport.metering import Meter
+from transport.metering import IP_UDP_HEADER, Meter
+from transport.rtp_tuning import SDP_LINES, RtpTuning
 from transport.sctp_tuning import SctpTuning
 from transport.signalling import Description
 
@@ -64,8 +66,10 @@ class Connection:
     control: RTCDataChannel
     photos: RTCDataChannel
     parameters: RTCDataChannel
+    rtp: RtpTuning
 
-    def __init__(self, ice: IceOptions, meter: Meter) -> None:
+    def __init__(self, ice: IceOptions, meter: Meter, short_tag: bool = True) -> None:
+        self._short_tag = short_tag
         servers = [_ice_server(url) for url in ice.servers]
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._ice = ice
@@ -75,13 +79,15 @@ class Connection:
         self._failure: TransportError | None = None
         self.on_audio: Callable[[RTCRtpReceiver], None] = lambda receiver: None
         self.on_first_audio: Callable[[int, float], None] = lambda timestamp, spoken: None
+        self.on_rtp_sent: Callable[[int, int], None] = lambda sequence, size: None
+        self._first_told = False
 
     async def offer(self, audio: MediaStreamTrack | None) -> str:
         """The sender's session description, with a voice track if there is one."""
         if audio is not None:
             self.pc.addTransceiver(audio, direction="sendonly")
         self._create_channels()
-        if isinstance(audio, VoiceTrack):
+        if isinstance(audio, CarrierTrack):
             self._watch_first_packet(audio)
         return await self._describe()
 
@@ -128,21 +134,16 @@ class Connection:
         self.pc.on("connectionstatechange", self._state_changed)
         self._trim()
 
-    def _watch_first_packet(self, track: VoiceTrack) -> None:
+    def _watch_first_packet(self, track: CarrierTrack) -> None:
         """Learn which RTP time stamp the track's first packet gets: aiortc adds a random number and keeps it."""
-        sctp = self.pc.sctp
-        assert sctp is not None
-        dtls = sctp.transport
-        send = dtls._send_rtp
 
-        async def send_first(data: bytes) -> None:
-            await send(data)
-            spoken = None if is_rtcp(data) else track.first_time
-            if spoken is not None:
-                dtls._send_rtp = send  # type: ignore[method-assign]
-                self.on_first_audio(int.from_bytes(data[4:8], "big"), spoken)
+        def sent(sequence: int, timestamp: int, size: int) -> None:
+            if track.first_time is not None and not self._first_told:
+                self._first_told = True
+                self.on_first_audio(timestamp, track.first_time)
+            self.on_rtp_sent(sequence, size + IP_UDP_HEADER)
 
-        dtls._send_rtp = send_first  # type: ignore[method-assign]
+        self.rtp.on_sent = sent
 
     def _state_changed(self) -> None:
         logger.debug("connection %s", self.pc.connectionState)
@@ -154,7 +155,9 @@ class Connection:
         assert sctp is not None
         keep_drained(sctp.transport)
         self._tuning = SctpTuning(sctp, lazy_stream=PARAMETERS_ID)
+        self.rtp = RtpTuning(sctp.transport, self._short_tag)
         agent = sctp.transport.transport.iceGatherer._connection
+        agent.query_consent = Consent(agent).run  # type: ignore[method-assign]
         agent._use_ipv6 = False
         gather = agent.get_component_candidates
         chosen = self._ice.addresses
@@ -191,12 +194,17 @@ def shorten(sdp: str) -> str:
         None,
     )
     kept: list[str] = []
+    in_audio = False
     for line in lines:
+        if line.startswith("m="):
+            in_audio = line.startswith("m=audio")
         if line.startswith("m=audio") and opus is not None:
             line = " ".join([*line.split()[:3], opus])
         codec = line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:")) and line.split(":")[1].split()[0] != opus
         if not (codec or line.startswith(_LEFT_OUT)):
             kept.append(line)
+        if in_audio and line.startswith("c="):
+            kept += SDP_LINES
     return "\r\n".join(kept) + "\r\n"
 
 
@@ -207,6 +215,13 @@ def _ice_server(url: str) -> RTCIceServer:
         return RTCIceServer(urls=url)
     user, _, password = credentials.partition(":")
     return RTCIceServer(urls=f"{scheme}:{host}", username=user, credential=password)
+
+
+def unacknowledged(channel: RTCDataChannel) -> int:
+    """Messages (in chunks) of this channel that wait or are under way."""
+    sctp = channel.transport
+    waiting = sum(chunk.stream_id == channel.id for chunk in (*sctp._outbound_queue, *sctp._sent_queue))
+    return waiting + sum(item[0] is channel for item in sctp._data_channel_queue)
 
 
 def in_flight(channels: Sequence[RTCDataChannel]) -> int:

@@ -35,6 +35,7 @@ define("ping", id=int)
 define("pong", id=int, time=float)
 define("bye", reason=str)
 define("audio", timestamp=int, time=float)
+define("keys", keys=list)
 define("statistics", received=int, lost=int, late=int)
 define("app", name=str, data=dict)
 

@@ -71,7 +71,7 @@ class Report:
         """Raises BitstreamError for bytes that are no report."""
         if len(data) < _HEAD.size or data[0] != _SIGN:
             raise BitstreamError("feedback that is not Headwire's")
-        _, flags, *numbers = _HEAD.unpack_from(data)
+        _, flags, newest, arrival, packets, octets, least, least_arrival = _HEAD.unpack_from(data)
         at = _HEAD.size
         photo = None
         try:
@@ -90,7 +90,7 @@ class Report:
                 keys.append(bytes(data[at - size : at]))
         except (struct.error, IndexError) as error:
             raise BitstreamError("feedback that ends too early") from error
-        return Report(*numbers, photo, tuple(keys))
+        return Report(newest, arrival, packets, octets, least, least_arrival, photo, tuple(keys))
 
 
 class Least:

@@ -1,7 +1,8 @@
-"""The two ends of a call: channels, hello, keepalive, clock and voice over one WebRTC connection.
+"""The two ends of a call: carrier, channels, hello, keepalive, clock and voice over one WebRTC connection.
 
     peer = await SenderPeer.connect(signalling, hello={...}, handlers=Handlers(control=...), audio_track=track)
     peer.send_parameters(packet)
+    await peer.send_photo(photo).wait()
 
 The versions and the hellos of both ends travel with the session descriptions: they cost nothing on the wire, and ends
 that do not fit part before a connection is made.
@@ -22,11 +23,17 @@ from aiortc.exceptions import InvalidStateError
 
 from codec.errors import BitstreamError, TransportError
 from transport import control
+from transport.audio import VoiceTrack
+from transport.carriers import CARRIERS, DATA_CHANNEL, OPUS, CarrierTrack, choose
 from transport.clock import PeerClock
-from transport.connection import Connection, IceOptions, in_flight
+from transport.connection import Connection, IceOptions, unacknowledged
+from transport.feedback import CALM, MAX_KEY, MAX_KEYS, LinkState
 from transport.keepalive import Keepalive, KeepaliveOptions
 from transport.link import Link, LinkSpec
 from transport.metering import Meter
+from transport.opus_carrier import OpusReceiver, OpusSender
+from transport.photo_lanes import ChannelPhotos
+from transport.photos import KEY, MAX_PHOTO, Inbox, Outbox, Transfer
 from transport.signalling import OTHER, PROTOCOL_VERSION, Description, PeerLeft, Role, Signalling
 from transport.statistics import WireFigures, wire_figures
 from transport.voice_receiver import AudioChunk, VoiceReceiver
@@ -34,11 +41,13 @@ from transport.voice_receiver import AudioChunk, VoiceReceiver
 logger = logging.getLogger(__name__)
 
 MAX_PARAMETERS = 1100
-"""Longest message on the parameters channel, bytes: it must fit one datagram."""
+"""Longest parameter message, bytes: it must fit one datagram."""
 
-MAX_PHOTO_MESSAGE = 32 * 1024
 MAX_INVALID = 16
 """Messages that are none, after which a peer is no longer listened to."""
+
+HELLO = "transport"
+"""Name of the transport's own part of the hello."""
 
 PASTE_SECONDS = 900.0
 """How long an end waits for people to carry its answer to the other end."""
@@ -53,7 +62,8 @@ class Handlers:
     """What is called, on the event loop, with what arrives. arrival: monotonic time, s. Each must return at once.
 
     parameters(data, arrival), photo(data, arrival): messages, in order of arrival. control(message): a checked control
-    message of the kinds that are not the transport's own. audio(chunk): decoded voice, in order.
+    message of the kinds that are not the transport's own. audio(chunk): decoded voice, in order. key_ack(data): what the
+    receiver gave to ``send_key_ack``, perhaps twice. link(state): how the way to the receiver is, about once a second.
     gone(reason): the peer is gone, once, with a sentence.
     """
 
@@ -61,13 +71,16 @@ class Handlers:
     photo: Callable[[bytes, float], None] = _ignore
     control: Callable[[control.Control], None] = _ignore
     audio: Callable[[AudioChunk], None] = _ignore
+    key_ack: Callable[[bytes], None] = _ignore
+    link: Callable[[LinkState], None] = _ignore
     gone: Callable[[str], None] = _ignore
 
 
 @dataclass(frozen=True)
 class PeerOptions:
     """link: spoils what this end sends; None for the network as it is. setup_seconds: from the peer's arrival to open
-    channels. photo_flight: bytes that may be under way, unacknowledged, when a further photo message is sent.
+    channels. photo_flight: bytes of photos that may wait when ``send_photo_message`` returns. carriers: what this end
+    offers, best first; the data channel is always there. short_tag: 4 bytes of authentication on RTP packets, not 10.
     version: of the protocol; other than ours only in tests.
     """
 
@@ -76,34 +89,39 @@ class PeerOptions:
     keepalive: KeepaliveOptions = field(default_factory=KeepaliveOptions)
     setup_seconds: float = 20.0
     photo_flight: int = 1200
+    carriers: tuple[str, ...] = CARRIERS
+    short_tag: bool = True
     version: int = PROTOCOL_VERSION
 
 
 class _Peer:
     """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public; ``ended``: the other end
-    said goodbye. ``photo_flight`` may be changed during the call: 0 lets one photo message at a time under way."""
+    said goodbye. ``carrier``: of the parameters, as agreed."""
 
     role: Role
 
-    def __init__(self, options: PeerOptions, handlers: Handlers) -> None:
+    def __init__(self, options: PeerOptions, handlers: Handlers, inbox: Inbox | None = None) -> None:
         link = Link(options.link, self.role) if options.link is not None else None
         self.meter = Meter(link)
         self.hello: dict[str, Any] = {}
         self.gone_reason: str | None = None
         self.ended = False
-        self.photo_flight = options.photo_flight
+        self.carrier = DATA_CHANNEL
         self.invalid_messages = 0
         self.setup_seconds = 0.0
         self._options = options
         self._handlers = handlers
-        self._connection = Connection(options.ice, self.meter)
+        self._connection = Connection(options.ice, self.meter, options.short_tag)
+        self._outbox = Outbox()
+        self._inbox = inbox or Inbox()
+        self._partial = self._inbox.restart()
+        self._channel_photos: ChannelPhotos | None = None
         self._tasks: list[asyncio.Task[None]] = []
         keepalive = options.keepalive if self.role == "receiver" else replace(options.keepalive, clock_seconds=None)
         self._keepalive = Keepalive(keepalive, self.meter, self._send_ping, self._gone)
         self._voice = VoiceReceiver(self._on_audio, time.monotonic)
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._photo_turn = asyncio.Lock()
 
     @classmethod
     async def connect(
@@ -114,16 +132,18 @@ class _Peer:
         handlers: Handlers | None = None,
         options: PeerOptions | None = None,
         audio_track: MediaStreamTrack | None = None,
+        inbox: Inbox | None = None,
     ) -> Self:
         """Wait for the other end, without limit (one that leaves during set-up was not there), and connect to it.
 
         hello: plain JSON data that the other end gets. Raises TransportError when the other end refused, is of another
         version or cannot be reached, and when signalling failed; BitstreamError when it sent garbage. The same
-        signalling may connect again, to the next peer in the room; an audio track serves one connection.
+        signalling may connect again, to the next peer in the room; an audio track serves one connection. inbox: of the
+        connection before, so that a photo that had come in part need not come again.
         """
         while True:
             await signalling.wait_for_peer()
-            peer = cls(options or PeerOptions(), handlers or Handlers())
+            peer = cls(options or PeerOptions(), handlers or Handlers(), inbox)
             try:
                 await peer._set_up(signalling, hello or {}, audio_track)
                 return peer
@@ -140,7 +160,10 @@ class _Peer:
         signalling.on_left = self._on_left
         try:
             async with asyncio.timeout(None if signalling.by_hand else limit):
-                ours = Description("offer", version=self._options.version, hello=hello)
+                offered: dict[str, Any] = {"carriers": list(self._options.carriers)}
+                if self._partial:
+                    offered["partial"] = [[key.hex(), size] for key, size in self._partial.items()]
+                ours = Description("offer", version=self._options.version, hello={**hello, HELLO: offered})
                 theirs = await self._negotiate(signalling, ours, audio)
             self._listen()
             async with asyncio.timeout(PASTE_SECONDS if signalling.by_hand else limit):
@@ -151,30 +174,33 @@ class _Peer:
                 "a firewall may be in between, or the link is too bad"
             ) from error
         self.setup_seconds = time.monotonic() - began
-        self.hello = theirs.hello
+        self.hello = {name: value for name, value in theirs.hello.items() if name != HELLO}
         self.meter.connected()
         self._tasks.append(asyncio.create_task(self._keepalive.run()))
+        self._begin()
 
     def send_parameters(self, data: bytes) -> None:
         """At once, unordered, never again. Nothing happens when the peer is gone. Raises ValueError when too long."""
         if len(data) > MAX_PARAMETERS:
             raise ValueError(f"a parameters message has at most {MAX_PARAMETERS} bytes, not {len(data)}")
-        with suppress(InvalidStateError):
-            self._connection.parameters.send(data)
+        self._send_parameters(data)
+
+    def send_photo(self, data: bytes) -> Transfer:
+        """Reliably, in order, beside the parameters without delaying them. Raises ValueError when too long."""
+        transfer = self._outbox.send(data)
+        self._wake_photos()
+        return transfer
 
     async def send_photo_message(self, data: bytes) -> None:
-        """Reliably and in order, as soon as what was sent before is nearly all acknowledged, so that parameters never
-        queue behind photos: cut photos into messages of about 1 kB. Raises TransportError when the peer is gone."""
-        if len(data) > MAX_PHOTO_MESSAGE:
-            raise ValueError(f"a photo message has at most {MAX_PHOTO_MESSAGE} bytes, not {len(data)}")
-        connection = self._connection
-        async with self._photo_turn:
-            while in_flight([connection.photos]) > self.photo_flight and self.alive:
-                await asyncio.sleep(0.005)
-            try:
-                connection.photos.send(data)
-            except InvalidStateError as error:
-                raise TransportError(self.gone_reason or "the call has ended") from error
+        """``send_photo``, as soon as what was sent before is nearly all on the way. Raises TransportError when the peer is
+        gone."""
+        if not 1 <= len(data) <= MAX_PHOTO:
+            raise ValueError(f"a photo message has 1 to {MAX_PHOTO} bytes, not {len(data)}")
+        while self._outbox.waiting > self._options.photo_flight and self.alive:
+            await asyncio.sleep(0.01)
+        if not self.alive:
+            raise TransportError(self.gone_reason or "the call has ended")
+        self.send_photo(data)
 
     def send_control(self, message: control.Control) -> None:
         """Reliably and in order. Nothing happens when the peer is gone. Raises ValueError for a message whose kind and
@@ -204,6 +230,7 @@ class _Peer:
             self.send_control({"kind": "bye", "reason": reason[:200]})
             await asyncio.sleep(0.01)
         self.meter.finished()
+        self._outbox.close()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -215,6 +242,48 @@ class _Peer:
         self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
     ) -> Description:
         raise NotImplementedError
+
+    def _begin(self) -> None:
+        """The channels are open: photos go over theirs, unless the carrier takes them."""
+        if self._takes_photos():
+            return
+        photos = self._connection.photos
+        self._channel_photos = ChannelPhotos(self._outbox, self._send_piece, lambda: unacknowledged(photos))
+        self._tasks.append(asyncio.create_task(self._channel_photos.run()))
+
+    def _takes_photos(self) -> bool:
+        return False
+
+    def _send_piece(self, message: bytes) -> None:
+        try:
+            self._connection.photos.send(message)
+        except InvalidStateError as error:
+            raise ConnectionError from error
+
+    def _send_parameters(self, data: bytes) -> None:
+        with suppress(InvalidStateError):
+            self._connection.parameters.send(data)
+
+    def _wake_photos(self) -> None:
+        if self._channel_photos is not None:
+            self._channel_photos.wake()
+
+    def _take_pieces(self, data: bytes) -> None:
+        """More of the stream of photos. Raises BitstreamError."""
+        arrival = time.monotonic()
+        for photo in self._inbox.feed(data):
+            self._loop.call_soon(self._handlers.photo, photo, arrival)
+
+    def _on_pieces(self, data: bytes | str) -> None:
+        try:
+            if isinstance(data, str):
+                raise BitstreamError("text where bytes were expected")
+            self._take_pieces(data)
+        except BitstreamError as error:
+            self._count_invalid(str(error))
+
+    def _take_parameters(self, data: bytes, arrival: float) -> None:
+        self._loop.call_soon(self._handlers.parameters, data, arrival)
 
     async def _check_version(self, signalling: Signalling, theirs: Description) -> None:
         if theirs.kind == "refused":
@@ -232,8 +301,8 @@ class _Peer:
     def _listen(self) -> None:
         connection = self._connection
         connection.control.on("message", self._on_control)
-        connection.photos.on("message", self._forward(lambda: self._handlers.photo))
-        connection.parameters.on("message", self._forward(lambda: self._handlers.parameters))
+        connection.photos.on("message", self._on_pieces)
+        connection.parameters.on("message", self._on_parameters)
         connection.parameters.on("close", lambda: self._gone("the other side ended the call"))
         connection.pc.on("connectionstatechange", self._on_state)
 
@@ -244,14 +313,11 @@ class _Peer:
         elif self.alive:
             self._keepalive.peer_left_signalling()
 
-    def _forward(self, handler: Callable[[], Callable[[bytes, float], None]]) -> Callable[[bytes | str], None]:
-        def received(data: bytes | str) -> None:
-            if isinstance(data, str):
-                self._count_invalid("text where bytes were expected")
-            else:
-                self._loop.call_soon(handler(), data, time.monotonic())
-
-        return received
+    def _on_parameters(self, data: bytes | str) -> None:
+        if isinstance(data, str):
+            self._count_invalid("text where bytes were expected")
+        else:
+            self._take_parameters(data, time.monotonic())
 
     def _on_state(self) -> None:
         if self._connection.pc.connectionState in ("failed", "closed"):
@@ -270,6 +336,10 @@ class _Peer:
                 self._keepalive.answered(message["id"], message["time"])
             case "audio":
                 self._voice.set_base(message["timestamp"], message["time"])
+            case "keys":
+                for key in message["keys"][:MAX_KEYS]:
+                    if isinstance(key, bytes):
+                        self._on_key(key)
             case "bye":
                 self.ended = True
                 self._gone(message["reason"])
@@ -286,10 +356,14 @@ class _Peer:
         if self.gone_reason is None and not self._closed:
             self.gone_reason = reason
             self.meter.finished()
+            self._outbox.close()
             self._loop.call_soon(self._handlers.gone, reason)
 
     def _send_ping(self, number: int) -> None:
         self.send_control({"kind": "ping", "id": number})
+
+    def _on_key(self, data: bytes) -> None:
+        self._loop.call_soon(self._handlers.key_ack, data)
 
     def _on_audio(self, chunk: AudioChunk) -> None:
         self._loop.call_soon(self._handlers.audio, chunk)
@@ -299,16 +373,57 @@ class SenderPeer(_Peer):
     """The end with the camera: it makes the offer."""
 
     role: Role = "sender"
+    _opus: OpusSender | None = None
 
     async def _negotiate(
         self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
     ) -> Description:
-        self._connection.on_first_audio = self._send_audio_base
-        await signalling.send(replace(ours, kind="offer", sdp=await self._connection.offer(audio)))
+        connection = self._connection
+        can_carry = OPUS in self._options.carriers and (audio is None or isinstance(audio, VoiceTrack))
+        if isinstance(audio, VoiceTrack):
+            connection.on_first_audio = self._send_audio_base
+        if can_carry or isinstance(audio, VoiceTrack):
+            assert audio is None or isinstance(audio, VoiceTrack)
+            audio = CarrierTrack(audio)
+        await signalling.send(replace(ours, kind="offer", sdp=await connection.offer(audio)))
         answer = await signalling.receive()
         await self._check_version(signalling, answer)
-        await self._connection.accept(answer)
+        carriers, partial = _offered(answer.hello)
+        self._outbox = Outbox(partial)
+        if can_carry and choose(self._options.carriers, carriers) == OPUS:
+            assert isinstance(audio, CarrierTrack)
+            self._use_opus(audio)
+        await connection.accept(answer)
         return answer
+
+    def _use_opus(self, track: CarrierTrack) -> None:
+        self.carrier = OPUS
+        self._opus = OpusSender(track, self._outbox)
+        self._opus.on_state = lambda state: self._handlers.link(state)
+        self._opus.on_key = self._on_key
+        self._connection.on_rtp_sent = self._opus.rtp_sent
+        self._connection.rtp.on_feedback = self._on_feedback
+
+    def _takes_photos(self) -> bool:
+        return self._opus is not None
+
+    def _on_feedback(self, data: bytes) -> None:
+        assert self._opus is not None
+        try:
+            self._opus.feedback(data)
+        except BitstreamError as error:
+            self._count_invalid(str(error))
+
+    def _send_parameters(self, data: bytes) -> None:
+        if self._opus is None:
+            super()._send_parameters(data)
+        elif self.alive:
+            self._opus.send(data)
+
+    def _wake_photos(self) -> None:
+        super()._wake_photos()
+        if self._opus is not None:
+            self._opus.track.wake()
 
     def _send_audio_base(self, timestamp: int, spoken: float) -> None:
         self.send_control({"kind": "audio", "timestamp": timestamp, "time": spoken})
@@ -318,12 +433,57 @@ class ReceiverPeer(_Peer):
     """The end with the screen: it answers."""
 
     role: Role = "receiver"
+    _opus: OpusReceiver | None = None
 
     async def _negotiate(
         self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
     ) -> Description:
         offer = await signalling.receive()
         await self._check_version(signalling, offer)
+        carriers, _ = _offered(offer.hello)
         self._connection.on_audio = self._voice.tap
-        await signalling.send(replace(ours, kind="answer", sdp=await self._connection.answer(offer)))
+        self._keys: dict[bytes, None] = {}
+        self._keys_at = float("-inf")
+        answer = await self._connection.answer(offer)
+        if choose(carriers, self._options.carriers) == OPUS:
+            self.carrier = OPUS
+            self._opus = OpusReceiver(self._take_parameters, self._take_pieces, self._connection.rtp.send_feedback)
+            self._voice.on_packet, self._voice.on_riding = self._opus.packet, self._opus.riding
+            self._tasks.append(asyncio.create_task(self._opus.run()))
+        await signalling.send(replace(ours, kind="answer", sdp=answer))
         return offer
+
+    def send_key_ack(self, data: bytes) -> None:
+        """Tell the sender, within a second or so, that a key is here: at most 8 bytes that name it. It may get lost: say it
+        again while the sender goes on without that key. Raises ValueError when too long."""
+        if not 1 <= len(data) <= MAX_KEY:
+            raise ValueError(f"an acknowledgement of a key has 1 to {MAX_KEY} bytes, not {len(data)}")
+        if self._opus is not None:
+            self._opus.key(data)
+            return
+        if not self._keys:
+            self._loop.call_later(max(0.0, self._keys_at + CALM - time.monotonic()), self._send_keys)
+        self._keys[data] = None
+
+    def _send_keys(self) -> None:
+        self._keys_at = time.monotonic()
+        keys, self._keys = list(self._keys)[-MAX_KEYS:], {}
+        if self.alive:
+            self.send_control({"kind": "keys", "keys": keys})
+
+
+def _offered(hello: dict[str, Any]) -> tuple[list[object], dict[bytes, int]]:
+    """The transport's part of a hello -> carriers, and what is there of photos in part; nothing of what is not as it
+    should be."""
+    offered = hello.get(HELLO)
+    if not isinstance(offered, dict):
+        return [], {}
+    carriers, partial = offered.get("carriers"), offered.get("partial")
+    known: dict[bytes, int] = {}
+    for entry in partial[:8] if isinstance(partial, list) else ():
+        with suppress(ValueError, TypeError):
+            name, size = entry
+            key = bytes.fromhex(name)
+            if len(key) == KEY and isinstance(size, int) and 0 <= size <= MAX_PHOTO:
+                known[key] = size
+    return carriers[:8] if isinstance(carriers, list) else [], known

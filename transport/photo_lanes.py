@@ -22,7 +22,6 @@ class OpusPhotos:
         self.pacer = PhotoPacer()
         self._outbox = outbox
         self._blocks = BlockSender()
-        self._newest_chunk = -1
 
     def ready_at(self, now: float) -> float | None:
         self._fill(now)
@@ -30,12 +29,12 @@ class OpusPhotos:
             return self.pacer.next_at(now)
         return self._blocks.next_due() if self._blocks.waiting else None
 
-    def chunk(self, now: float, packet: int) -> bytes | None:
+    def chunk(self, now: float, packet: int, room: int) -> bytes | None:
         if not (self._outbox.busy or self._blocks.waiting):
             return None
         self._fill(now)
-        allowed = self.pacer.allowance(now)
-        chunk = self._blocks.take(allowed, packet, now) if allowed else None
+        allowed = min(self.pacer.allowance(now), (room - HEADER) // BLOCK)
+        chunk = self._blocks.take(allowed, packet, now) if allowed > 0 else None
         if chunk is not None:
             self.pacer.spent(len(chunk) - HEADER)
         return chunk

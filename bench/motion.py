@@ -1,0 +1,219 @@
+"""``headwire bench motion``: what the residual motion field is worth and what it costs, on people nobody learned from.
+
+Every clip is a call with one photo (its first face, 7 kB of AVIF); what is shown comes from bytes that were decoded. Every EVERY-th frame
+is compared. Means over the people, each of whom counts the same.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import metrics
+from codec.face_model import FaceModel
+from codec.motion import MotionDecoder
+from codec.motion_track import MotionTrack
+from codec.parameters import Floats, Picture
+from sender.motion import MotionEncoder, MotionSettings
+from training.dataset import clips
+from training.motion import FRAME_RATE, WarpedClip, warped
+
+EVERY = 5
+PRICES = (16000.0, 6400.0, 3200.0, 1600.0, 800.0, 400.0)
+PARAMETERS_KBPS = (1.6, 2.0)
+"""What the parameters cost beside the field (``bench rate``): the rungs a caller would choose below and above 2.5 kbps."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a clip is coded and what happens on the way.
+
+    late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. shake: px, amplitude of a
+    shaken camera. ahead: the viewer has the next field when a frame between two is shown. motion: off: no field at all.
+    """
+
+    settings: MotionSettings = field(default_factory=lambda: MotionSettings(reliable=True))
+    late: int = 0
+    loss: float = 0.0
+    ahead: bool = True
+    motion: bool = True
+    stop: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A coded clip. truth, shown: (N, 256, 256, 3), every EVERY-th frame. kbps: of the field. flicker: mean difference of successive
+    frames over the original's. encode_ms, extra_ms: medians of the sender's loop per field and of the viewer's extra per frame."""
+
+    truth: Picture
+    shown: Picture
+    kbps: float
+    flicker: float
+    encode_ms: float
+    extra_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Filmed:
+    """Frames of a clip, ready to code again and again. flows: (T, 256, 256, 2) float16, displacement, px."""
+
+    name: str
+    identity: str
+    pictures: Picture
+    flows: NDArray[np.float16]
+    photo: Picture
+    photo_bytes: int
+    generator: Any = None
+
+
+_GRID = np.dstack(np.meshgrid(np.arange(256, dtype=np.float32) + 0.5, np.arange(256, dtype=np.float32) + 0.5))
+
+
+def filmed(clip: WarpedClip, stop: int | None = None) -> Filmed:
+    """Warp a whole clip once."""
+    rows = [(f.picture, (f.flow - _GRID).astype(np.float16)) for f in clip.frames(stop)]
+    pictures, flows = np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
+    return Filmed(clip.clip.name, clip.clip.identity, pictures, flows, clip.photo, clip.photo_bytes)
+
+
+def shake(clip: Filmed, amplitude: float, seed: int = 1) -> Filmed:
+    """The same clip from a hand-held camera: picture and face move together by smooth noise of this amplitude, px.
+
+    The 35 floats follow the face exactly, as a fit would; the surroundings are what the field must bring along.
+    """
+    import cv2
+
+    noise = np.random.default_rng(seed).normal(size=(len(clip.pictures) + 40, 2))
+    kernel = np.hanning(9)[:, None]
+    path = np.stack([np.convolve(noise[:, k], kernel[:, 0], "same") for k in range(2)], 1)[20:-20]
+    path = (path / np.abs(path).max() * amplitude).astype(np.float32)
+    path -= path[0]
+    pictures, flows = [], []
+    for picture, flow, (x, y) in zip(clip.pictures, clip.flows, path, strict=True):
+        move = np.array(((1, 0, x), (0, 1, y)), np.float32)
+        pictures.append(cv2.warpAffine(picture, move, (256, 256), borderMode=cv2.BORDER_REPLICATE))
+        # A flow's value goes with its pixel; only the head's part of it is known to the viewer, so the still
+        # surroundings' shift is not in it: displacement of far pixels stays what it was.
+        whole = flow.astype(np.float32)
+        moved = cv2.warpAffine(whole, move, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+        near = np.exp(-((np.hypot(*(_GRID - 128 - (x, y)).transpose(2, 0, 1)) / 90) ** 4)).astype(np.float32)[..., None]
+        flows.append((moved - near * np.array((x, y), np.float32)).astype(np.float16))
+    return replace(clip, pictures=np.stack(pictures), flows=np.stack(flows))
+
+
+def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
+    """Code a clip, lose what is lost, decode it, show it."""
+    import cv2
+
+    encoder, decoder, track = MotionEncoder(call.settings), MotionDecoder(), MotionTrack()
+    encoder.set_photo(0, clip.photo)
+    chance = random.Random(seed)
+    enlarged = cv2.resize(clip.photo, (512, 512), interpolation=cv2.INTER_LANCZOS4)
+    size = 0
+    encode_ms: list[float] = []
+    extra_ms: list[float] = []
+    acknowledged: list[int] = []
+    arrived: dict[int, bytes] = {}
+    shown: dict[int, Picture] = {}
+    every = call.settings.every
+    count = len(clip.pictures)
+
+    def take(number: int) -> None:
+        if number in arrived:
+            start = time.perf_counter()
+            got = decoder.decode(arrived[number], number)
+            decode_ms.append(1000 * (time.perf_counter() - start))
+            track.add(got)
+
+    decode_ms: list[float] = []
+    for number in range(count):
+        if number % every == 0 and call.motion and number > 0:
+            while acknowledged and acknowledged[0] + call.late <= number:
+                encoder.acknowledge(acknowledged.pop(0))
+            flow = clip.flows[number].astype(np.float32) + _GRID
+            start = time.perf_counter()
+            data = encoder.encode(clip.pictures[number], flow, number)
+            encode_ms.append(1000 * (time.perf_counter() - start))
+            if data is not None:
+                size += len(data)
+                if chance.random() >= call.loss:
+                    arrived[number] = data
+                    acknowledged.append(number)
+        if number % every == 0:
+            take(number)
+    # What the viewer shows: a frame between two fields has the later one at hand if its buffer is ahead by that much.
+    decoder.reset()
+    track.clear()
+    taken = -1
+    for number in range(count):
+        horizon = number + (every - 1 if call.ahead else 0)
+        while taken < min(horizon, count - 1):
+            taken += 1
+            take(taken)
+        if number % EVERY > 1:
+            continue
+        flow = clip.flows[number].astype(np.float32) + _GRID
+        start = time.perf_counter()
+        got = track.at(number, 0)
+        if got is not None:
+            got.apply(flow)
+        extra_ms.append(1000 * (time.perf_counter() - start))
+        flow *= np.float32(2)
+        flow -= np.float32(0.5)
+        shown[number] = cv2.remap(enlarged, flow, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    numbers = [n for n in shown if n % EVERY == 0]
+    pairs = [n for n in numbers if n + 1 in shown]
+
+    def change(of: Any) -> float:
+        return float(np.mean([np.abs(of[n + 1].astype(np.int16) - of[n].astype(np.int16)).mean() for n in pairs]))
+
+    return Shown(
+        clip.pictures[numbers],
+        np.stack([shown[n] for n in numbers]),
+        8 * size / (count / FRAME_RATE) / 1000,
+        change(shown) / change(clip.pictures),
+        median(encode_ms) if encode_ms else 0.0,
+        median(extra_ms) + (sum(decode_ms) / max(1, count) if decode_ms else 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one way of coding, means over the people. kbps: of the field alone."""
+
+    lpips: float
+    psnr: float
+    l1: float
+    kbps: float
+    flicker: float
+    encode_ms: float
+    extra_ms: float
+
+
+def measured(films: Sequence[Filmed], call: Call, distance: Callable[[Picture, Picture], Any] | None) -> Row:
+    """Code all clips one way. distance: LPIPS; ``None``: leave it out (0)."""
+    people: dict[str, list[list[float]]] = {}
+    for film in films:
+        got = coded(film, call)
+        rest = slice(1, None)
+        lpips = float(distance(got.truth[rest], got.shown[rest]).mean()) if distance else 0.0
+        psnr, l1 = metrics.psnr(got.truth[rest], got.shown[rest]), metrics.l1(got.truth[rest], got.shown[rest])
+        row = [lpips, float(psnr.mean()), float(l1.mean()), got.kbps, got.flicker, got.encode_ms, got.extra_ms]
+        people.setdefault(film.identity, []).append(row)
+    return Row(*np.mean([np.mean(rows, 0) for rows in people.values()], 0))
+
+
+def films(split: Any = "validation", stop: int | None = None) -> list[Filmed]:
+    """All clips of a split, warped."""
+    model = FaceModel.load()
+    return [filmed(warped(clip, model), stop) for clip in clips(split=split)]

@@ -179,7 +179,7 @@ def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         "setup_bytes_return": shown["setup_bytes_return"],
         "setup_seconds": sent["setup_seconds"],
     }
-    names = "latency_ms freeze_ms_max lost recovered late skipped damaged av_skew_ms".split()
+    names = "latency_ms freeze_ms_max lost recovered late skipped early damaged av_skew_ms".split()
     figures |= {name: shown[name] for name in names}
     for name in ("stages_ms", "cpu_percent", "rss_mb"):
         figures[name] = sent[name] | shown[name]

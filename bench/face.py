@@ -117,7 +117,7 @@ def steadiness(model: FaceModel, persons: list[Person]) -> dict[str, float]:
             raw = points[..., :2]
             fitted = np.stack([fitter.vertices(p)[:, :2] for p in parameters])
             sent = np.stack([fitter.vertices(smoother.smooth(p))[:, :2] for p in parameters])
-            slow = sum(raw[i : len(raw) - 4 + i] for i in range(5)) / 5.0
+            slow = np.mean([raw[i : len(raw) - 4 + i] for i in range(5)], axis=0)
             speed = np.zeros(len(raw))
             speed[3 : 3 + len(slow) - 1] = np.sqrt(((slow[1:] - slow[:-1]) ** 2).sum(axis=2).mean(axis=1))
             for t in range(6, len(raw) - 6):

@@ -6,40 +6,40 @@ is compared. Means over the people, each of whom counts the same.
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import metrics
+from bench import metrics, rate_curve
+from codec.errors import BitstreamError
 from codec.face_model import FaceModel
 from codec.motion import MotionDecoder
 from codec.motion_track import MotionTrack
 from codec.parameters import Floats, Picture
+from codec.quantiser import Tables
 from sender.motion import MotionEncoder, MotionSettings
 from training.dataset import clips
-from training.motion import FRAME_RATE, WarpedClip, warped
+from training.entropy import Sequence35
+from training.motion import FRAME_RATE, WarpedClip, quantised, warped
 
 EVERY = 5
 PRICES = (16000.0, 6400.0, 3200.0, 1600.0, 800.0, 400.0)
-PARAMETERS_KBPS = (1.6, 2.0)
-"""What the parameters cost beside the field (``bench rate``): the rungs a caller would choose below and above 2.5 kbps."""
+RUNG = "low"
+"""Of the parameters, unless said otherwise."""
 
 
 @dataclass(frozen=True)
 class Call:
     """How a clip is coded and what happens on the way.
 
-    late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. shake: px, amplitude of a
-    shaken camera. ahead: the viewer has the next field when a frame between two is shown. motion: off: no field at all.
+    late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. ahead: the viewer has the next field when a frame between two is shown. motion: off: no field at all.
     """
 
     settings: MotionSettings = field(default_factory=lambda: MotionSettings(reliable=True))
@@ -73,7 +73,7 @@ class Filmed:
     flows: NDArray[np.float16]
     photo: Picture
     photo_bytes: int
-    generator: Any = None
+    parameters_kbps: float
 
 
 _GRID = np.dstack(np.meshgrid(np.arange(256, dtype=np.float32) + 0.5, np.arange(256, dtype=np.float32) + 0.5))
@@ -83,32 +83,15 @@ def filmed(clip: WarpedClip, stop: int | None = None) -> Filmed:
     """Warp a whole clip once."""
     rows = [(f.picture, (f.flow - _GRID).astype(np.float16)) for f in clip.frames(stop)]
     pictures, flows = np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
-    return Filmed(clip.clip.name, clip.clip.identity, pictures, flows, clip.photo, clip.photo_bytes)
-
-
-def shake(clip: Filmed, amplitude: float, seed: int = 1) -> Filmed:
-    """The same clip from a hand-held camera: picture and face move together by smooth noise of this amplitude, px.
-
-    The 35 floats follow the face exactly, as a fit would; the surroundings are what the field must bring along.
-    """
-    import cv2
-
-    noise = np.random.default_rng(seed).normal(size=(len(clip.pictures) + 40, 2))
-    kernel = np.hanning(9)[:, None]
-    path = np.stack([np.convolve(noise[:, k], kernel[:, 0], "same") for k in range(2)], 1)[20:-20]
-    path = (path / np.abs(path).max() * amplitude).astype(np.float32)
-    path -= path[0]
-    pictures, flows = [], []
-    for picture, flow, (x, y) in zip(clip.pictures, clip.flows, path, strict=True):
-        move = np.array(((1, 0, x), (0, 1, y)), np.float32)
-        pictures.append(cv2.warpAffine(picture, move, (256, 256), borderMode=cv2.BORDER_REPLICATE))
-        # A flow's value goes with its pixel; only the head's part of it is known to the viewer, so the still
-        # surroundings' shift is not in it: displacement of far pixels stays what it was.
-        whole = flow.astype(np.float32)
-        moved = cv2.warpAffine(whole, move, (256, 256), borderMode=cv2.BORDER_REPLICATE)
-        near = np.exp(-((np.hypot(*(_GRID - 128 - (x, y)).transpose(2, 0, 1)) / 90) ** 4)).astype(np.float32)[..., None]
-        flows.append((moved - near * np.array((x, y), np.float32)).astype(np.float16))
-    return replace(clip, pictures=np.stack(pictures), flows=np.stack(flows))
+    return Filmed(
+        clip.clip.name,
+        clip.clip.identity,
+        pictures,
+        flows,
+        clip.photo,
+        clip.photo_bytes,
+        8 * clip.parameter_bytes / (len(pictures) / FRAME_RATE) / 1000,
+    )
 
 
 def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
@@ -128,12 +111,16 @@ def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
     every = call.settings.every
     count = len(clip.pictures)
 
-    def take(number: int) -> None:
-        if number in arrived:
-            start = time.perf_counter()
-            got = decoder.decode(arrived[number], number)
-            decode_ms.append(1000 * (time.perf_counter() - start))
-            track.add(got)
+    def take(number: int) -> bool:
+        if number not in arrived:
+            return False
+        start = time.perf_counter()
+        try:
+            track.add(decoder.decode(arrived[number], number))
+        except BitstreamError:
+            return False
+        decode_ms.append(1000 * (time.perf_counter() - start))
+        return True
 
     decode_ms: list[float] = []
     for number in range(count):
@@ -148,9 +135,8 @@ def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
                 size += len(data)
                 if chance.random() >= call.loss:
                     arrived[number] = data
-                    acknowledged.append(number)
-        if number % every == 0:
-            take(number)
+                    if take(number):
+                        acknowledged.append(number)
     # What the viewer shows: a frame between two fields has the later one at hand if its buffer is ahead by that much.
     decoder.reset()
     track.clear()
@@ -213,7 +199,16 @@ def measured(films: Sequence[Filmed], call: Call, distance: Callable[[Picture, P
     return Row(*np.mean([np.mean(rows, 0) for rows in people.values()], 0))
 
 
-def films(split: Any = "validation", stop: int | None = None) -> list[Filmed]:
-    """All clips of a split, warped."""
+def films(
+    split: Any = "validation", rung: str | None = RUNG, shake: float = 0.0, stop: int | None = None
+) -> list[Filmed]:
+    """All clips of a split, warped. rung: of the parameters; ``None``: plain steps."""
     model = FaceModel.load()
-    return [filmed(warped(clip, model), stop) for clip in clips(split=split)]
+    coder = quantised if rung is None else partial(through, rung)
+    return [filmed(warped(clip, model, coder, shake), stop) for clip in clips(split=split)]
+
+
+def through(rung: str, model: FaceModel, neutral: Floats, vectors: Floats) -> tuple[Floats, int]:
+    """The parameters through their own codec."""
+    packets, shown = rate_curve.coded(Sequence35("", "", neutral, vectors), rung, Tables.load(), model)
+    return shown, sum(map(len, packets))

@@ -171,6 +171,7 @@ def text(result: dict[str, Any]) -> str:
     rest = (
         "rungs_without_smoothing",
         "times_ms",
+        "ideas",
         "loss_25_percent",
         "loss_25_percent_one_frame_later",
         "burst_of_10_px",

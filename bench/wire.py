@@ -139,7 +139,7 @@ async def photo_beside_face(carrier: str, rate: Rate, link: str) -> dict[str, fl
         began, first = time.monotonic(), len(sent)
         transfer = ends.sender.send_photo(bytes(np.random.default_rng(1).integers(0, 256, PHOTO, np.uint8)))
         with suppress(TimeoutError):
-            await asyncio.wait_for(transfer.wait(), 80)
+            await asyncio.wait_for(transfer.wait(), 40)
         took, last = time.monotonic() - began, len(sent)
         await asyncio.sleep(1)
         face.cancel()

@@ -31,9 +31,9 @@ class Confidence:
     expression in rms standard deviations, turn in degrees away from the viewer, outside as a share of the face's oval.
     """
 
-    residual = (0.012, 0.045)
-    region = (0.02, 0.08)
-    expression = (2.2, 5.0)
+    residual = (0.008, 0.03)
+    region = (0.015, 0.06)
+    expression = (1.9, 4.0)
     turn = (50.0, 85.0)
     outside = (0.25, 0.8)
 

@@ -101,7 +101,8 @@ def adapt(model: FaceModel, find: Finder, triangles: Indices) -> ForeignFace:
     corner = model.triangles[number]
 
     def sample(values: Floats) -> Floats:
-        return np.einsum("...pcx,pc->...px", values[..., corner, :], weights).astype(np.float32)
+        picked: Floats = np.einsum("...pcx,pc->...px", values[..., corner, :], weights).astype(np.float32)
+        return picked
 
     mean = sample(model.mean)
     right, left = OUTER_EYE_CORNERS

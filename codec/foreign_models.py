@@ -79,7 +79,8 @@ def load_bfm(path: Path, identities: int = IDENTITY) -> FaceModel:
 def _components(group: Any, count: int) -> Array:
     basis = np.asarray(group["pcaBasis"][:, :count], np.float64)
     deviation = np.sqrt(np.asarray(group["pcaVariance"][:count], np.float64))
-    return (basis * deviation).T.reshape(len(deviation), -1, 3)
+    modes: Array = (basis * deviation).T.reshape(len(deviation), -1, 3)
+    return modes
 
 
 class _Inert:
@@ -162,7 +163,8 @@ def load_ict(folder: Path, identities: int = IDENTITY) -> FaceModel:
     if not neutral.is_file():
         raise UsageError(f"{folder} is no ICT-FaceKit folder: generic_neutral_mesh.obj is missing")
     mean, faces = read_obj(neutral)
-    own, moves = [], []
+    own: list[Array] = []
+    moves: list[Array] = []
     for path in sorted(folder.glob("*.obj")):
         if path == neutral:
             continue
@@ -272,11 +274,12 @@ def _only(points: Array, faces: NDArray[np.int64], kept: NDArray[np.bool_]) -> t
 
 
 def principal(samples: Array, count: int) -> Array:
-    """(S, N, 3) displacements, not orthogonal, one-sided -> at most count modes, largest first, that span the most of them."""
+    """(S, N, 3) displacements, not orthogonal, one-sided -> at most count modes, largest first, that span most of them."""
     flat = samples.reshape(len(samples), -1)
     values, vectors = np.linalg.eigh(flat @ flat.T)
     order = np.argsort(values)[::-1][:count]
-    return (vectors[:, order].T @ flat / np.sqrt(len(flat))).reshape(-1, *samples.shape[1:])
+    modes: Array = (vectors[:, order].T @ flat / np.sqrt(len(flat))).reshape(-1, *samples.shape[1:])
+    return modes
 
 
 def _finish(path: Path, mean: Array, own: Array, moves: Array, faces: NDArray[np.int64], provenance: str) -> FaceModel:

@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy import MAXIMUM, ended_well, finish, put_bits, put_flag, start_decoder, start_encoder, take_bits, take_flag
+from codec.entropy import (
+    MAXIMUM,
+    ended_well,
+    finish,
+    put_bits,
+    put_flag,
+    start_decoder,
+    start_encoder,
+    take_bits,
+    take_flag,
+)
 from codec.errors import BitstreamError
 from codec.frame_syntax import put_frame, take_frame
 from codec.parameters import PARAMETERS

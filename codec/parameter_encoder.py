@@ -90,6 +90,14 @@ class ParameterEncoder:
         self.keys.set_reference(integers, window)
         self._filter.set_reference(integers)
 
+    def forget_keys(self) -> None:
+        """Another receiver, or one that has started anew: it holds the photo's key alone."""
+        reference = self.keys[0]
+        assert reference is not None
+        self.keys = Keys()
+        self.keys[0] = reference
+        self._pending.clear()
+
     def acknowledge(self, slot: int, check: int) -> bool:
         """The receiver has stored a key; False for an acknowledgement of something else, which changes nothing."""
         pending = self._pending.get(slot)

@@ -165,6 +165,7 @@ class _Receiver:
             "recovered": 0,
             "late": jitter.late,
             "skipped": jitter.skipped,
+            "early": played.early,
             "damaged": played.damaged,
             "av_skew_ms": played.skew_ms(),
             "stages_ms": painter.stages.medians_ms(),

@@ -44,12 +44,13 @@ class _Work:
 
 @dataclass
 class PlayedFigures:
-    """shown: pictures. first_at, last_at: monotonic time of the first and last. freeze_s: longest time without a new
+    """shown: pictures. early: frames that came before the first photo. first_at, last_at: monotonic time of the first and last. freeze_s: longest time without a new
     picture. latencies_s: of the last hour's frames, frame read to frame handed to the sink. skews_s: their distance from the
     sound's. payload_bytes: of the
     parameters channel. damaged: messages that were not Headwire's."""
 
     shown: int = 0
+    early: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
     freeze_s: float = 0.0
@@ -177,6 +178,8 @@ class Player(threading.Thread):
                         sink.play(samples, time_s)
                 if work.packet is not None and self._painter.ready:
                     self._show(work.packet)
+                elif work.packet is not None:
+                    self.figures.early += 1
                 elif work.silent:
                     self._show_silence()
                 if any(sink.closed_by_user for sink in self._sinks):

@@ -7,6 +7,9 @@ in OpenVINO's own operations. Their constants are read from the file, whose layo
 
 from __future__ import annotations
 
+import importlib.util
+import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +38,14 @@ class Region:
 
 def mediapipe_folder() -> Path:
     """Where the installed package mediapipe keeps its networks, without importing it. Raises HeadwireError."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("mediapipe")
-    if spec is None or not spec.submodule_search_locations:
+    loaded = sys.modules.get("mediapipe")
+    paths = list(getattr(loaded, "__path__", []))
+    if not paths:
+        spec = importlib.util.find_spec("mediapipe")
+        paths = list(spec.submodule_search_locations or []) if spec else []
+    if not paths:
         raise HeadwireError("the package mediapipe is missing: run 'make setup'")
-    return Path(next(iter(spec.submodule_search_locations))) / "modules"
+    return Path(paths[0]) / "modules"
 
 
 def regions(model: bytes) -> dict[str, Region]:
@@ -48,7 +53,7 @@ def regions(model: bytes) -> dict[str, Region]:
 
     Raises HeadwireError if it is not such a file.
     """
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
     from flatbuffers import flexbuffers
 
     def table(position: int) -> Any:
@@ -90,7 +95,7 @@ def regions(model: bytes) -> dict[str, Region]:
                     options["output_width"],
                     (options["scale_x"], options["scale_y"]),
                 )
-    except (IndexError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+    except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
         raise HeadwireError(f"the landmark network is not the file that was expected: {error}") from error
     return out
 
@@ -148,26 +153,28 @@ def _region_matrix(points: Any, region: Region) -> Any:
     step = ops.multiply(ops.subtract(high, low), (np.array([region.grow], np.float32) / region.size).astype(np.float32))
     # columns of the map: u and v, each as long as a pixel of the cut
     scaled = ops.multiply(axes, ops.transpose(step, np.array([1, 0])))
-    corner = ops.subtract(middle, ops.multiply(ops.reduce_sum(scaled, np.array([0]), True), np.float32(region.size / 2)))
+    corner = ops.subtract(
+        middle, ops.multiply(ops.reduce_sum(scaled, np.array([0]), True), np.float32(region.size / 2))
+    )
     rows = ops.concat([scaled, ops.constant(np.zeros((1, 2), np.float32)), corner], 0)
     rest = ops.constant(np.array([[0, 0, 1, 0], [0, 0, 0, 1]], np.float32))
     return ops.unsqueeze(ops.concat([ops.transpose(rows, np.array([1, 0])), rest], 0), np.array(0))
 
 
 def _cut(features: Any, matrix: Any, size: int) -> Any:
-    """(1, H, W, C), (1, 4, 4) -> (1, size, size, C): bilinear, the border repeated."""
+    """(1, H, W, C), (1, 4, 4) -> (1, size, size, C): bilinear between the centres of
+    pixels, the border repeated."""
     import openvino.opset13 as ops
 
     height, width = (int(n.get_length()) for n in list(features.get_partial_shape())[1:3])
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) + np.float32(0.5)
     grid = np.stack((x.ravel(), y.ravel(), np.zeros(size * size), np.ones(size * size)), 1).astype(np.float32)
     rows = ops.gather(ops.squeeze(matrix, np.array([0])), np.array([0, 1]), np.array(0))
     where = ops.matmul(grid, rows, False, True)
-    last = np.array([[2.0 / (width - 1), 2.0 / (height - 1)]], np.float32)
-    unit = ops.subtract(ops.multiply(where, last), np.float32(1.0))
+    unit = ops.subtract(ops.multiply(where, np.array([[2.0 / width, 2.0 / height]], np.float32)), np.float32(1.0))
     shaped = ops.reshape(unit, np.array([1, size, size, 2]), False)
     planes = ops.transpose(features, np.array([0, 3, 1, 2]))
-    found = ops.grid_sample(planes, shaped, {"align_corners": True, "mode": "bilinear", "padding_mode": "border"})
+    found = ops.grid_sample(planes, shaped, {"align_corners": False, "mode": "bilinear", "padding_mode": "border"})
     return ops.transpose(found, np.array([0, 2, 3, 1]))
 
 

@@ -6,14 +6,18 @@ the 28 expression numbers as bars with the camera's numbers under them.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
+from codec.errors import UsageError
 from codec.face_model import FaceModel, rotation_matrix
-from codec.parameters import SIZE, Floats, FrameParameters, Picture
+from codec.fitting import Fitter
+from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture
 
 PANEL = 448
 BARS = 256
@@ -107,3 +111,47 @@ class FitDrawer:
 
     def _write(self, panel: NDArray[np.uint8], text: str, x: int, y: int) -> None:
         self._cv2.putText(panel, text, (x, y), self._cv2.FONT_HERSHEY_SIMPLEX, 0.36, _TEXT, 1, self._cv2.LINE_AA)
+
+
+def draw_fits(source_path: Path, target: Path, crop: str, model: FaceModel, fitter: Fitter) -> None:
+    """Fit a video again, frame by frame, and write what ``FitDrawer`` shows of it as H.264.
+
+    fitter: with the identity found before. A frame without a face shows the picture alone. Raises UsageError if the
+    target cannot be written; nothing half written stays.
+    """
+    import av
+    from av.error import FFmpegError
+
+    from sender.capture import open_source
+    from sender.tracking import FaceTracker
+
+    drawer = FitDrawer(model)
+    nothing = np.zeros_like(model.mean)
+    lost = FrameParameters(
+        np.zeros(len(model.expression_basis), np.float32), Camera(1.0, nothing[0], nothing[0]), confidence=0.0
+    )
+    fitter.restart()
+    partial = target.with_name(f"{target.stem}.partial{target.suffix or '.mp4'}")
+    try:
+        with (
+            open_source(source_path, None, realtime=False) as source,
+            FaceTracker(crop) as tracker,
+            av.open(str(partial), "w", format="mp4") as container,
+        ):
+            stream = container.add_stream("libx264", Fraction(source.fps).limit_denominator(1001), {"crf": "20"})
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            for captured in source:
+                tracked = tracker.track(captured.picture)
+                parameters, vertices = lost, nothing
+                if tracked.landmarks is not None:
+                    result = fitter.fit(tracked.landmarks)
+                    if not result.lost:
+                        parameters, vertices = result.parameters, fitter.vertices(result.parameters)
+                picture = drawer.frame(tracked.picture, parameters, vertices)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        partial.replace(target)
+    except (OSError, FFmpegError) as error:
+        raise UsageError(f"cannot write {target}: {error}; choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -51,6 +51,7 @@ class MotionSettings:
     step: int = 4
     every: int = 2
     reliable: bool = False
+    chain: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,16 @@ class Explained:
     wanted: Floats
     seen: Floats
     error: Floats
+
+
+@dataclass(eq=False)
+class _Sent:
+    """A field on its way. parent: sequence number of the field that it changes. lost: a later one came, this one did not."""
+
+    field: MotionField
+    parent: int | None
+    acknowledged: bool = False
+    lost: bool = False
 
 
 class PhotoAtHalf:
@@ -113,7 +124,9 @@ class MotionEncoder:
         self.started: MotionField | None = None
         self.reference: MotionField | None = None
         self.explained: Explained | None = None
-        self._sent: dict[int, MotionField] = {}
+        self._sent: dict[int, _Sent] = {}
+        self._now = 0
+        self._delay = KEPT
         self._system = np.empty((16, 16, 9, 3), np.float32)
         self._right = np.empty((16, 16, 2), np.float32)
 
@@ -126,12 +139,45 @@ class MotionEncoder:
         """Forget all fields: the receiver has none (it joined now), or they explain nothing any more."""
         self.field = self.reference = None
         self._sent.clear()
+        self._now, self._delay = 0, KEPT
 
     def acknowledge(self, sequence: int) -> None:
         """The receiver has the field of the frame with this sequence number. Unknown and late ones do no harm."""
-        field = self._sent.get(sequence)
-        if field is not None and (self.reference is None or distance(sequence, self.reference.sequence) > 0):
-            self.reference = field
+        sent = self._sent.get(sequence)
+        if sent is None or sent.acknowledged:
+            return
+        sent.acknowledged = True
+        delay = max(0, distance(self._now, sequence))
+        self._delay = max(delay, self._delay - 1) if self._delay < KEPT else delay
+        for other in self._sent.values():
+            if distance(sequence, other.field.sequence) > 0 and not other.acknowledged:
+                other.lost = True
+
+    def _choose_reference(self, sequence: int) -> None:
+        """The newest field that hangs on few enough unacknowledged ones."""
+        for old in [s for s in self._sent if not 0 < distance(sequence, s) < KEPT]:
+            del self._sent[old]
+        self._now = sequence
+        overdue = self._delay + 2 * self.settings.every
+        for sent in self._sent.values():
+            sent.lost = sent.lost or (not sent.acknowledged and distance(sequence, sent.field.sequence) > overdue)
+        self.reference = None
+        for sent in reversed(self._sent.values()):
+            if self._depth(sent) < self.settings.chain:
+                self.reference = sent.field
+                return
+
+    def _depth(self, sent: _Sent) -> int:
+        """How many unacknowledged packets a field hangs on, its own included; KEPT where it may not exist at all."""
+        depth = 0
+        while not sent.acknowledged:
+            depth += 1
+            if sent.lost or (sent.parent is not None and sent.parent not in self._sent):
+                return KEPT
+            if sent.parent is None:
+                break
+            sent = self._sent[sent.parent]
+        return depth
 
     def encode(self, picture: Picture, flow: Floats, sequence: int, budget: int = MAX_MOTION) -> bytes | None:
         """The packet of one frame, or ``None`` where the viewer's picture needs none.
@@ -150,7 +196,7 @@ class MotionEncoder:
         """``encode`` from pictures at half the size. seen: (128, 128) uint8, grey. base: (128, 128, 2), flow, px of full size."""
         if self._photo is None:
             return None
-        self._forget(sequence)
+        self._choose_reference(sequence)
         self._explain(base, seen)
         return self._pack(self._search(base, budget, sequence), sequence)
 
@@ -212,17 +258,9 @@ class MotionEncoder:
         if field is None:
             return None
         self.numbers, self.field, self.started = change.numbers, field, start
-        self._sent[sequence] = field
-        if self.settings.reliable:
-            self.reference = field
+        parent = None if reference is None else reference.sequence
+        self._sent[sequence] = _Sent(field, parent, acknowledged=self.settings.reliable)
         return data
-
-    def _forget(self, sequence: int) -> None:
-        """Drop what can no longer be referred to."""
-        for old in [s for s in self._sent if not 0 <= distance(sequence, s) < KEPT]:
-            del self._sent[old]
-        if self.reference is not None and not 0 < distance(sequence, self.reference.sequence) < KEPT:
-            self.reference = None
 
 
 def _enlarged(field: MotionField) -> Any:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
+
+import av
 import numpy as np
 import pytest
 
+from codec.errors import UsageError
 from codec.face_model import FaceModel, project
+from codec.fitting import Fitter
 from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters
-from sender.draw import HEIGHT, PANEL, WIDTH, FitDrawer
+from sender.draw import HEIGHT, PANEL, WIDTH, FitDrawer, draw_fits
+from tests.videos import clip_frames
+from training.dataset import frames
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +56,21 @@ def test_bars_follow_the_numbers(model: FaceModel) -> None:
 def test_a_lost_face_leaves_the_picture_alone(model: FaceModel) -> None:
     frame = drawn(model, parameters(confidence=0.0))
     assert (frame[:, : 2 * PANEL] == 128).all()
+
+
+def test_a_film_of_a_fit_has_every_frame(model: FaceModel, tmp_path: Path) -> None:
+    source = tmp_path / "in.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for picture in clip_frames()[:6]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    fitter = Fitter(model, np.zeros(model.identities, np.float32))
+    draw_fits(source, tmp_path / "out.mp4", "auto", model, fitter)
+    drawn_frames = list(frames(tmp_path / "out.mp4"))
+    assert len(drawn_frames) == 6
+    assert drawn_frames[0].shape == (HEIGHT, WIDTH, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+    with pytest.raises(UsageError, match="choose another place"):
+        draw_fits(source, tmp_path / "none" / "out.mp4", "auto", model, fitter)

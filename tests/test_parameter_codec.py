@@ -93,6 +93,8 @@ def test_a_key_is_used_only_once_it_is_acknowledged():
     assert kept.check == check
     slots = {decoder.decode(encoder.encode(v) or b"").slot for v in call()[::-1]}
     assert slots == {0, slot}
+    encoder.forget_keys()
+    assert {decoder.decode(encoder.encode(v) or b"").slot for v in call()} == {0}
 
 
 def test_a_packet_against_a_missing_key_is_refused():

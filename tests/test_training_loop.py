@@ -423,3 +423,12 @@ def test_a_run_is_exported_with_its_provenance(store: Path, tmp_path: Path) -> N
         export(tmp_path / "nowhere", path)
     with pytest.raises(UsageError, match="int4"):
         export(tmp_path, path, "int4")
+
+
+def test_options_are_the_settings_own() -> None:
+    from training.options import parsed
+
+    arguments = ["--run", "x", "--steps", "3", "--width", "0.25", "--audio", "--no-flow", "--vgg19", "v.pth"]
+    settings, loop = parsed("", (HeadGANSettings, LoopSettings), arguments)
+    assert settings == HeadGANSettings(width=0.25, audio=True, flow=False, vgg19=Path("v.pth"))
+    assert loop == LoopSettings(Path("x"), 3)

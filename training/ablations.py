@@ -7,7 +7,6 @@ person with another's motion twice: with the mesh of the source's identity, as E
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from codec.raster import rasterise
 from models.generator import DrivingFrame, Generator
 from training.headgan import HeadGANSettings, run
 from training.loop import LoopSettings
+from training.options import parsed
 from training.pairs_store import StoredClip, open_store
 
 COLUMNS = ("l1", "psnr", "lpips_alex", "lpips_vgg")
@@ -150,27 +150,8 @@ def face_mesh(pictures: Sequence[Picture]) -> Floats:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """One command for the whole table."""
-    parser = argparse.ArgumentParser(description="Train the four networks of Table 3 and print its rows.")
-    parser.add_argument("--run", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--steps", type=int, default=200_000)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--audio", action="store_true", help="with audio features, which the clips must have")
-    parser.add_argument("--features", default="vgg", help="vgg, alex or none")
-    parser.add_argument("--no-adversarial", action="store_true")
-    parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--validation-step", type=int, default=1)
-    said = parser.parse_args(arguments)
-    whole = HeadGANSettings(
-        width=said.width,
-        audio=said.audio,
-        features=said.features,
-        adversarial=not said.no_adversarial,
-        store=said.store,
-        validation_step=said.validation_step,
-    )
-    loop = LoopSettings(said.run, said.steps, said.batch, precision=said.precision, validate_every=0)
+    about = "Train the four networks of Table 3 alike and print its rows."
+    whole, loop = parsed(about, (HeadGANSettings, LoopSettings), arguments, run=Path("runs/ablations"))
     print(as_text(train_all(whole, loop)))
 
 

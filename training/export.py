@@ -6,10 +6,13 @@ kinds.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 import warnings
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ from models import headgan
 from models.headgan import FORMAT, HeadGANConfig
 from models.headgan_networks import HeadGANNet
 from training import checkpoints
+from training.options import parsed
 from training.pairs import PairSource
+from training.pairs_store import open_store
 
 LICENCE = "weights learned from research-only, non-commercial clips: not for commercial use"
 KINDS = ("fp32", "fp16", "int8")
@@ -146,7 +151,7 @@ def export_openvino(
 def _int8(model: Any, net: HeadGANNet, calibration: PairSource, samples: int) -> Any:
     """Quantise weights and activations after training, calibrated on real pairs."""
     try:
-        import nncf
+        nncf: Any = importlib.import_module("nncf")
     except ImportError as error:
         raise UsageError("an int8 export needs nncf: pip install nncf") from error
 
@@ -160,3 +165,33 @@ def _int8(model: Any, net: HeadGANNet, calibration: PairSource, samples: int) ->
 
     nncf.set_log_level("ERROR")
     return nncf.quantize(model, nncf.Dataset(range(samples), inputs), subset_size=samples)
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """run: the folder of a run. target: the safetensors file. kind: fp32, fp16 or int8. openvino: a folder, to export
+    for CPUs as well; openvino_int8: calibrated on ``store``'s pairs.
+    """
+
+    run: Path
+    target: Path
+    kind: str = "fp16"
+    openvino: Path | None = None
+    openvino_int8: bool = False
+    store: Path | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """``python -m training.export``."""
+    (said,) = parsed("Export a run's averaged weights.", (ExportSettings,), arguments)
+    try:
+        print(export(said.run, said.target, said.kind))
+        if said.openvino is not None:
+            pairs = PairSource(open_store(said.store)) if said.openvino_int8 else None
+            print(export_openvino(said.target, said.openvino, calibration=pairs))
+    except HeadwireError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,16 @@
 """Training HeadGAN: the paper's generator against D and D_m, with the losses of Eq. 3-9.
 
-``headwire train headgan`` calls ``run``; under ``torchrun`` its processes share each batch. One step: paint; D and D_m
-learn from the real and the painted picture; the generator learns from what they then say, from L1 and from VGG
-features.
+``headwire train headgan`` calls ``run``; under ``torchrun -m training.headgan`` its processes share each batch. One
+step: paint; D and D_m learn from the real and the painted picture; the generator learns from what they then say, from
+L1 and from VGG features.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codec.errors import UsageError
+from codec.errors import HeadwireError, UsageError
 from models.discriminators import Discriminator, Judged, mouth_input, whole_input
 from models.headgan import AUDIO, HeadGANConfig
 from models.headgan_networks import HeadGANNet
@@ -25,6 +29,7 @@ from training.features import WEIGHTS, perceptual_features
 from training.loop import LoopSettings, Task
 from training.loop import run as run_loop
 from training.losses import LossWeights
+from training.options import parsed
 from training.pairs import PairBatch, PairSettings, PairSource
 from training.pairs_store import StoredClip, open_store
 
@@ -201,3 +206,17 @@ class HeadGANTask(Task):
 
         pairs = PairSettings(mirror=0, crop=0, colour=0, sketches=self.settings.sketches, audio=self.settings.audio)
         return validation_figures(paint, PairSource(self.held_out, pairs), self.settings.validation_step)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """What ``torchrun -m training.headgan`` runs in every process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings, loop = parsed("Train HeadGAN.", (HeadGANSettings, LoopSettings), arguments, run=Path("runs/headgan"))
+    try:
+        print(json.dumps(run(settings, loop), indent=1))
+    except HeadwireError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,7 @@ from codec.motion_syntax import (
 from codec.parameters import Floats, FrameParameters, Picture, ReferenceFrame
 from codec.photo import decode_photo, encode_photo
 from codec.quantiser import dequantise, quantise
+from codec.smoothing import Smoother
 from models.generator import DrivingFrame
 from models.warp import Warp
 from sender.motion import MotionEncoder, MotionSettings
@@ -55,24 +56,30 @@ FIRST_PHOTO = 7000
 FRAME_RATE = 25
 
 
+Coder = Callable[[FaceModel, Floats, Floats], tuple[Floats, int]]
+"""What the parameters go through: model, neutral shape (478, 3), (T, 35) steadied fits -> (T' <= T, 35) as decoded, bytes."""
+
+
+def quantised(model: FaceModel, neutral: Floats, vectors: Floats) -> tuple[Floats, int]:
+    """The plain coder: whole steps, 70 bytes a frame."""
+    return np.stack([dequantise(quantise(v)) for v in vectors]), 70 * len(vectors)
+
+
 @dataclass(frozen=True, eq=False)
 class WarpedFrame:
-    """One frame of a clip. number: in the clip. picture: as the camera saw it. flow: the viewer's, (256, 256, 2), px.
-
-    parameters: as decoded.
-    """
+    """One frame of a clip. number: counted from the photo's, 0. picture: the camera's. flow: the viewer's, (256, 256, 2), px."""
 
     number: int
     picture: Picture
     flow: Floats
-    parameters: FrameParameters
 
 
 @dataclass(frozen=True, eq=False)
 class WarpedClip:
-    """A clip as the sender's loop meets it. photo: of the first frame with a face, as decoded; photo_bytes: coded.
+    """A clip as the sender's loop meets it.
 
-    warp: ready to paint. driving: number of the frame -> what it is painted from. first, count: of the frames.
+    photo: the first frame with a face, as decoded; photo_bytes: coded. fits: as decoded, from the photo's frame on;
+    parameter_bytes: of them. first: frame of the photo. path: (T, 2) px, by which a shaken camera moves the picture.
     """
 
     clip: Clip
@@ -80,9 +87,11 @@ class WarpedClip:
     photo_bytes: int
     warp: Warp
     fits: list[FrameParameters]
+    parameter_bytes: int
     first: int
     identity: Floats
     model: FaceModel
+    path: Floats | None = None
 
     def driving(self, number: int) -> DrivingFrame:
         """What the viewer paints of a frame, without a field."""
@@ -92,35 +101,61 @@ class WarpedClip:
 
     def frames(self, stop: int | None = None) -> Iterator[WarpedFrame]:
         """Every frame from the photo's on."""
-        for number, picture in enumerate(frames(self.clip.path)):
+        for number, picture in enumerate(_pictures(self.clip.path, self.path), start=-self.first):
             if number >= min(len(self.fits), stop or len(self.fits)):
                 return
-            if number >= self.first:
-                yield WarpedFrame(number, picture, self.warp.flow(self.driving(number)), self.fits[number])
+            if number >= 0:
+                yield WarpedFrame(number, picture, self.warp.flow(self.driving(number)))
 
 
-def warped(clip: Clip, model: FaceModel, photo_bytes: int = FIRST_PHOTO) -> WarpedClip:
-    """Fit a clip as a session does (identity from all of it, then held) and make its first face the photo."""
+def warped(
+    clip: Clip, model: FaceModel, coder: Coder = quantised, shake: float = 0.0, photo_bytes: int = FIRST_PHOTO
+) -> WarpedClip:
+    """Fit, steady and code a clip as a session does (identity from all of it, then held); its first face becomes the photo.
+
+    shake: px by which a shaken camera moves the picture.
+    """
     points = landmarks(clip)
+    path = shaken_path(len(points), shake) if shake else None
+    if path is not None:
+        points = points.copy()
+        points[..., :2] += path[:, None]
     fitter = Fitter(model)
     identity = fitter.identity
     for one in points:
         identity = fitter.fit(one).identity
-    fitter = Fitter(model, identity=identity)
+    fitter, smoother = Fitter(model, identity=identity), Smoother()
     results = [fitter.fit(one) for one in points]
     first = next((n for n, result in enumerate(results) if not result.lost), 0)
-    fits = [
-        FrameParameters.from_vector(
-            dequantise(quantise(r.parameters.vector())), r.parameters.window, r.parameters.confidence
-        )
-        for r in results
-    ]
-    picture = next(p for n, p in enumerate(frames(clip.path)) if n == first)
+    steady = np.stack([smoother.smooth(result.parameters).vector() for result in results[first:]])
+    vectors, size = coder(model, model.neutral(identity), steady)
+    fits = [FrameParameters.from_vector(v) for v in vectors]
+    picture = next(p for n, p in enumerate(_pictures(clip.path, path)) if n == first)
     coded = encode_photo(picture, photo_bytes)
     photo = decode_photo(coded)
     warp = Warp(model)
-    warp.prepare(ReferenceFrame(0, photo, fits[first], identity))
-    return WarpedClip(clip, photo, len(coded), warp, fits, first, identity, model)
+    warp.prepare(ReferenceFrame(0, photo, fits[0], identity))
+    return WarpedClip(clip, photo, len(coded), warp, fits, size, first, identity, model, path)
+
+
+def shaken_path(count: int, amplitude: float, seed: int = 1) -> Floats:
+    """(count, 2) float32: smooth noise (about 3 Hz at 25 frames a second) between +-amplitude, from 0."""
+    noise = np.random.default_rng(seed).normal(size=(2, count + 16))
+    window = np.hanning(9)
+    path = np.stack([np.convolve(row, window, "same")[8:-8] for row in noise], 1)
+    path -= path[0]
+    return np.asarray(path / np.abs(path).max() * amplitude, np.float32)
+
+
+def _pictures(path: Path, shaken: Floats | None) -> Iterator[Picture]:
+    import cv2
+
+    for number, picture in enumerate(frames(path)):
+        if shaken is None:
+            yield picture
+        elif number < len(shaken):
+            move = np.array(((1, 0, shaken[number, 0]), (0, 1, shaken[number, 1])), np.float32)
+            yield np.asarray(cv2.warpAffine(picture, move, (256, 256), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 @dataclass(eq=False)
@@ -180,7 +215,7 @@ def halves(clip: WarpedClip, stop: int, every: int = 2) -> list[tuple[int, Any, 
 
     out = []
     for frame in clip.frames(stop):
-        if (frame.number - clip.first) % every == 0:
+        if frame.number % every == 0:
             small = cv2.resize(frame.picture, (128, 128), interpolation=cv2.INTER_AREA)
             flow = cv2.resize(frame.flow, (128, 128), interpolation=cv2.INTER_AREA)
             out.append((frame.number, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), flow))

@@ -34,7 +34,7 @@ from codec.fitting import Fitter
 from codec.parameters import EXPRESSION, PARAMETERS, SIZE, Camera, Floats, Picture
 from codec.photo import decode_photo, encode_photo
 from codec.quantiser import dequantise, quantise
-from training.dataset import Clip, cache_directory, extract_landmarks, frames, held_out, landmarks
+from training.dataset import Clip, Split, cache_directory, extract_landmarks, frames, held_out, landmarks
 
 VERSION = 1
 SIDE = 1.75
@@ -151,12 +151,12 @@ def store_directory(store: Path | str | None = None) -> Path:
     return Path(store) if store else cache_directory() / "pairs"
 
 
-def folder_clips(folder: Path | str) -> list[Clip]:
+def folder_clips(folder: Path | str, kept_out: Iterable[str] = ()) -> list[Clip]:
     """The videos of a folder as clips. In VoxCeleb's layout (``id10001/VIDEO/00001.mp4``) the first level names the
     person; elsewhere every video is its own person. Raises UsageError if there is no video.
     """
     root = Path(folder)
-    out = held_out()
+    out: dict[str, Split] = {**held_out(), **dict.fromkeys(kept_out, "validation")}
     found = []
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in {".mp4", ".mkv", ".mov", ".avi", ".webm"}):
         parts = path.relative_to(root).parts

@@ -28,9 +28,6 @@ CARRIERS = (OPUS, DATA_CHANNEL)
 FACE, PHOTO = 120, 121
 """Numbers of the Opus extensions: a parameter message, and a chunk of the photos' stream (``transport.blocks``)."""
 
-_GAP = 0.15
-"""Seconds without a packet after which a photo gets vehicles of its own."""
-
 _MOST = 1150
 """Bytes of a packet's content, so that it fits one datagram."""
 
@@ -47,7 +44,7 @@ class PhotoLane(Protocol):
     """What wants to ride in packets that have room."""
 
     def ready_at(self, now: float) -> float | None:
-        """When a chunk may ride, s; None: nothing to send."""
+        """When a packet of its own may leave with a chunk, s; None: nothing to send."""
 
     def chunk(self, now: float, packet: int, room: int) -> bytes | None:
         """A chunk of at most room bytes for the packet of that number (they count up from 0), if one may ride now."""
@@ -126,10 +123,7 @@ class CarrierTrack(MediaStreamTrack):
         if self._messages:
             return max(now, behind)
         ready = self.photos.ready_at(now) if self.photos is not None else None
-        return None if ready is None else max(ready, behind, self._packet_at + _GAP if self._face_flows(now) else 0.0)
-
-    def _face_flows(self, now: float) -> bool:
-        return now - self._packet_at < 2 * _GAP
+        return None if ready is None else max(ready, behind)
 
     def _with_voice(self, packet: av.Packet[Any], now: float) -> av.Packet[Any]:
         assert self._voice is not None

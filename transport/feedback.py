@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from codec.errors import BitstreamError
 
-CALM = 1.0
+CALM = 1.25
 """Seconds between two reports of a link on which nothing happens, and between two acknowledgements of keys."""
 
 HURRY = 0.25
@@ -28,6 +28,10 @@ MAX_BITMAP = 16
 _SIGN = 0x48
 _HEAD = struct.Struct(">BBHHHHBH")
 _WINDOW = 20.0
+_LONGER = 24
+"""Bytes that a packet must be longer than others for its delay to say something about the link."""
+
+_TICK = 0.002
 _OVERHEAD = 28 + 12 + 4
 """Bytes of a packet besides RTP's payload: IPv4, UDP, RTP, SRTP's tag."""
 
@@ -185,7 +189,8 @@ def _milliseconds(seconds: float) -> int:
 class LinkState:
     """What one report says of the time since the one before. time: when it came. loss: share of packets. queueing: s that
     the least delayed packet waited in queues. delivered_kbps, sent_kbps: on the wire, of this carrier's packets.
-    round_trip: s, at most. busy: a queue stood there all the time, so that ``delivered_kbps`` is the link's capacity."""
+    round_trip: s, at most. floor_kbps: the link carries at least that, as a longer packet showed; 0 if none did.
+    busy: a queue stood there all the time, so that ``delivered_kbps`` is the link's capacity."""
 
     time: float
     loss: float
@@ -193,34 +198,38 @@ class LinkState:
     delivered_kbps: float
     sent_kbps: float
     round_trip: float
+    floor_kbps: float = 0.0
 
     @property
     def busy(self) -> bool:
         return self.queueing > NOTICED
 
 
+@dataclass(frozen=True)
+class _Sent:
+    at: float
+    size: int
+    octets: int
+
+
 class LinkMeter:
     """The sender's half: remembers when each packet left, and turns reports into ``LinkState``."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[int, tuple[float, int]] = OrderedDict()
-        self._before: tuple[Report, int, float, int] | None = None
-        self._base = Least()
+        self._sent: OrderedDict[int, _Sent] = OrderedDict()
+        self._before: tuple[Report, _Sent] | None = None
+        self._delay = Least()
+        self._size = Least()
         self._origin: int | None = None
         self._octets = 0
-        self._count = 0
 
     def sent(self, sequence: int, size: int, now: float) -> None:
         """size: of the datagram, IP and UDP included."""
         self._octets += size
-        self._count += 1
-        self._sent[sequence] = now, self._octets
+        self._size.add(size, now)
+        self._sent[sequence] = _Sent(now, size, self._octets)
         while len(self._sent) > 3000:
             self._sent.popitem(last=False)
-
-    def sent_at(self, sequence: int) -> float | None:
-        entry = self._sent.get(sequence)
-        return None if entry is None else entry[0]
 
     def report(self, report: Report, now: float) -> LinkState | None:
         """None for a report of packets that were never sent, or that is older than another, and for the first."""
@@ -230,29 +239,32 @@ class LinkMeter:
         before = self._before
         if before is not None and (report.newest - before[0].newest) % 0x10000 >= 0x8000:
             return None
-        left, octets = newest
-        self._before = report, 0, left, octets
+        self._before = report, newest
         least = self._sent.get((report.newest - report.least) % 0x10000, newest)
-        queueing = self._queueing(report.least_arrival, least[0], now)
+        queueing = self._waited(report.least_arrival, least.at, now)
+        waited = self._waited(report.arrival, newest.at, now)
         if before is None:
             return None
-        old, _, old_left, old_octets = before
+        old, old_newest = before
         expected = (report.newest - old.newest) % 0x10000
         received = (report.packets - old.packets) % 0x10000
         apart = ((report.arrival - old.arrival) % 0x10000) / 1000
         delivered = (report.octets - old.octets) % 0x10000 + received * _OVERHEAD
+        longer = newest.size - self._size.add(newest.size, now)
         return LinkState(
-            now,
-            min(1.0, max(0.0, 1 - received / expected)) if expected else 0.0,
-            queueing,
-            delivered * 0.008 / apart if apart > 0.02 else 0.0,
-            (octets - old_octets) * 0.008 / (left - old_left) if left > old_left else 0.0,
-            now - left,
+            time=now,
+            loss=min(1.0, max(0.0, 1 - received / expected)) if expected else 0.0,
+            queueing=queueing,
+            delivered_kbps=delivered * 0.008 / apart if apart > 0.02 else 0.0,
+            sent_kbps=(newest.octets - old_newest.octets) * 0.008 / max(newest.at - old_newest.at, 0.02),
+            round_trip=now - newest.at,
+            floor_kbps=longer * 0.008 / max(waited, _TICK) if longer >= _LONGER else 0.0,
         )
 
-    def _queueing(self, arrival: int, left: float, now: float) -> float:
+    def _waited(self, arrival: int, left: float, now: float) -> float:
+        """Seconds beyond the shortest delay that was seen."""
         raw = (arrival - int(left * 1000)) % 0x10000
         if self._origin is None:
             self._origin = raw
         delay = ((raw - self._origin + 0x8000) % 0x10000 - 0x8000) / 1000
-        return max(0.0, delay - self._base.add(delay, now))
+        return max(0.0, delay - self._delay.add(delay, now))

@@ -28,7 +28,7 @@ class KeepaliveOptions:
 
     silence_seconds: float = 12.0
     hint_seconds: float = 3.0
-    clock_seconds: float | None = 10.0
+    clock_seconds: float | None = 20.0
 
 
 class Keepalive:

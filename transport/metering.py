@@ -54,13 +54,14 @@ class Direction:
 
 
 class Meter:
-    """The wire as one end of a call sees it: ``sent`` and ``received``."""
+    """The wire as one end of a call sees it: ``sent`` and ``received``. ``on_sent(bytes, time)`` is told each datagram."""
 
     def __init__(self, link: Link | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.sent = Direction()
         self.received = Direction()
         self.start: float | None = None
         self.stop: float | None = None
+        self.on_sent: Callable[[int, float], None] = lambda size, now: None
         self._link = link
         self._clock = clock
 
@@ -101,6 +102,7 @@ class Meter:
         """Count a datagram -> the delays after which it is to be handed to the socket, s; None: at once."""
         now = self._clock()
         self.sent.count(payload, now, self.start)
+        self.on_sent(payload + IP_UDP_HEADER, now)
         if self._link is None:
             return None
         return [max(0.0, at - now) for at in self._link.send(payload + IP_UDP_HEADER, now)]

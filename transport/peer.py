@@ -402,6 +402,7 @@ class SenderPeer(_Peer):
         self._opus.on_state = lambda state: self._handlers.link(state)
         self._opus.on_key = self._on_key
         self._connection.on_rtp_sent = self._opus.rtp_sent
+        self.meter.on_sent = self._opus.photos.pacer.sent
         self._connection.rtp.on_feedback = self._on_feedback
 
     def _takes_photos(self) -> bool:

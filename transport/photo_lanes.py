@@ -26,7 +26,7 @@ class OpusPhotos:
     def ready_at(self, now: float) -> float | None:
         self._fill(now)
         if self._blocks.ready(now):
-            return self.pacer.next_at(now)
+            return self.pacer.vehicle_at(now)
         return self._blocks.next_due() if self._blocks.waiting else None
 
     def chunk(self, now: float, packet: int, room: int) -> bytes | None:

@@ -43,20 +43,27 @@ class Channel(IntEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """Bytes and the channel that carries them; what an encoder hands to the wire or to a file."""
+    """Bytes and the channel that carries them; what an encoder hands to the wire or to a file.
+
+    time_ms: of a frame packet: when its last frame was captured, since the session's epoch. Not part of the bytes.
+    """
 
     channel: Channel
     data: bytes
+    time_ms: int = 0
 
 
 class HeadwireWriter:
-    """Writes a ``.hw`` file; it appears under its name only when it is whole (``close``)."""
+    """Writes a ``.hw`` file; it appears under its name only when it is whole (``close``).
+
+    frames: of the video, to be set before ``close``: the last packet's bundle may hold more.
+    """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         """Raises UsageError where the file cannot be made."""
         self._path = path
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._frames = 0
+        self.frames = 0
         try:
             self._file: BinaryIO = self._partial.open("wb")
         except OSError as error:
@@ -65,12 +72,11 @@ class HeadwireWriter:
 
     def write(self, message: Message) -> None:
         """Append a message. Raises HeadwireError when the disk is full."""
-        self._frames += message.channel is Channel.PARAMETERS
         self._write(_RECORD.pack(message.channel, len(message.data)) + message.data)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._write(_RECORD.pack(Channel.END, _END.size) + _END.pack(self._frames))
+        self._write(_RECORD.pack(Channel.END, _END.size) + _END.pack(self.frames))
         self._file.close()
         self._partial.replace(self._path)
 
@@ -102,7 +108,8 @@ class HeadwireWriter:
 class HeadwireReader:
     """Reads a ``.hw`` file record by record.
 
-    rate: frames per second. truncated: known after iteration; the file ends in the middle.
+    rate: frames per second. Known after iteration: truncated, the file ends in the middle; frames, how many the video
+    has (None for a truncated file).
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,6 +119,7 @@ class HeadwireReader:
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
         self.truncated = False
+        self.frames: int | None = None
         self.header_bytes = _HEADER.size
         head = self._file.read(_HEADER.size)
         if len(head) < _HEADER.size or head[:4] != MAGIC:
@@ -139,6 +147,7 @@ class HeadwireReader:
                 self.header_bytes += _RECORD.size
                 if channel == Channel.END:
                     self.header_bytes += size
+                    self.frames = _END.unpack(data)[0] if size == _END.size else None
                     return
                 if channel in (Channel.PARAMETERS, Channel.PHOTOS, Channel.AUDIO):
                     yield Message(Channel(channel), data)

@@ -7,8 +7,8 @@ from typing import Any
 
 from codec.errors import BitstreamError
 from codec.hwfile import Channel, HeadwireReader
-from codec.packets import decode_frame
 from codec.photo import PhotoAssembler
+from codec.quantiser import Tables
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -18,19 +18,21 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     reader = HeadwireReader(path)
     size = dict.fromkeys(Channel, 0)
-    photos, first_photo, frames, held, damaged = 0, 0, 0, 0, 0
-    assembler = PhotoAssembler()
+    photos, first_photo, frames, damaged = 0, 0, 0, 0
+    assembler, tables = PhotoAssembler(), Tables.load()
     for message in reader:
         size[message.channel] += len(message.data)
-        try:
-            if message.channel is Channel.PHOTOS and assembler.add(message.data):
-                photos += 1
-                first_photo = first_photo or size[Channel.PHOTOS]
-            elif message.channel is Channel.PARAMETERS:
-                frames += 1
-                held += decode_frame(message.data).held
-        except BitstreamError:
-            damaged += 1
+        if message.channel is Channel.PARAMETERS:
+            rung = message.data[0] >> 4 if message.data else len(tables.frames)
+            frames += int(tables.frames[rung]) if rung < len(tables.frames) else 0
+        elif message.channel is Channel.PHOTOS:
+            try:
+                if assembler.add(message.data):
+                    photos += 1
+                    first_photo = first_photo or size[Channel.PHOTOS]
+            except BitstreamError:
+                damaged += 1
+    frames = frames if reader.frames is None else reader.frames
     seconds = frames / float(reader.rate)
     total = path.stat().st_size
     return {
@@ -47,7 +49,6 @@ def inspect(path: Path) -> dict[str, Any]:
         "header_bytes": reader.header_bytes,
         "payload_kbps": _kbps(size[Channel.PARAMETERS], seconds),
         "total_kbps": _kbps(total - size[Channel.AUDIO], seconds),
-        "held_frames": held,
         "damaged_messages": damaged,
         "truncated": reader.truncated,
     }

@@ -1,90 +1,50 @@
-"""Frame packets: one frame's 35 numbers, time stamp and window, decodable by itself.
+"""Messages of the parameters channel: one byte of time, and a parameter packet (``codec.parameter_codec``).
 
-Layout, big endian (``docs/bitstream.md``)::
-
-    u8   version (high nibble) | kind (low nibble)
-    u8   flags: bit 0 window present, bit 1 held (no face was seen: the numbers are the last good ones)
-    u16  sequence number, wraps
-    u32  capture time, ms since the session's epoch
-    u8   confidence, 0..255
-    [i16 x, i16 y in 1/4 px, i16 log2(zoom) in 1/1024]     if bit 0
-    35 x i16  quantised parameters
+The time is the capture time of the packet's last frame in units of 4 ms since the session's epoch, modulo 256: the receiver
+knows the rest. In a ``.hw`` file frames follow one another at the file's rate, and packets stand without it.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
-
-import numpy as np
 
 from codec.errors import BitstreamError
-from codec.parameters import PARAMETERS, FrameParameters, Window
-from codec.fixed_quantiser import dequantise, quantise
+from codec.parameter_codec import WindowIntegers
+from codec.parameters import Window
 
-VERSION = 1
-KIND_FRAME = 1
-MAX_PACKET = 1200
+KEY_ACK = struct.Struct(">BH")
+"""What the receiver returns when a packet ordered a key: its slot and its check (``codec.parameter_codec``)."""
 
-_HEAD = struct.Struct(">BBHIB")
-_WINDOW = struct.Struct(">hhh")
-_FLAG_WINDOW, _FLAG_HELD = 1, 2
-_KNOWN_FLAGS = _FLAG_WINDOW | _FLAG_HELD
+TIME_UNIT_S = 0.004
+_TIMES = 256
 
 
-@dataclass(frozen=True)
-class FramePacket:
-    """One frame on the wire.
-
-    sequence: 0..65535, wraps. time_ms: 0..2^32-1 since the session's epoch. held: no face was seen in this frame.
-    """
-
-    sequence: int
-    time_ms: int
-    parameters: FrameParameters
-    held: bool = False
-
-
-def encode_window(window: Window) -> bytes:
-    """6 bytes. Displacements beyond +-8191 px saturate."""
+def window_integers(window: Window) -> WindowIntegers:
+    """Window -> x and y in 1/4 px, log2 zoom in 1/1024; what is out of range saturates."""
     steps = (window.x * 4, window.y * 4, math.log2(min(max(window.zoom, 2**-16), 2**16)) * 1024)
-    return _WINDOW.pack(*(max(-32768, min(32767, round(s))) for s in steps))
+    x, y, zoom = (max(-32768, min(32767, round(s))) for s in steps)
+    return x, y, zoom
 
 
-def decode_window(data: bytes) -> Window:
-    """Inverse of ``encode_window``; the caller has checked that there are 6 bytes."""
-    x, y, zoom = _WINDOW.unpack(data)
+def window_of(integers: WindowIntegers) -> Window:
+    """Inverse of ``window_integers``."""
+    x, y, zoom = integers
     return Window(x / 4, y / 4, 2.0 ** (zoom / 1024))
 
 
-def encode_frame(packet: FramePacket) -> bytes:
-    """FramePacket -> bytes (79 or 85)."""
-    window = packet.parameters.window
-    flags = (0 if window.still else _FLAG_WINDOW) | (_FLAG_HELD if packet.held else 0)
-    confidence = round(255 * min(max(packet.parameters.confidence, 0.0), 1.0))
-    head = _HEAD.pack(VERSION << 4 | KIND_FRAME, flags, packet.sequence & 0xFFFF, packet.time_ms, confidence)
-    body = quantise(packet.parameters.vector()).astype(">i2").tobytes()
-    return head + (b"" if window.still else encode_window(window)) + body
+def stamped(time_ms: float, packet: bytes) -> bytes:
+    """A packet with the time of its last frame, ms since the session's epoch."""
+    return bytes((round(time_ms / 1000 / TIME_UNIT_S) % _TIMES,)) + packet
 
 
-def decode_frame(data: bytes) -> FramePacket:
-    """Bytes -> FramePacket. Raises BitstreamError, and nothing else, for bytes that are not one."""
-    if len(data) < _HEAD.size:
-        raise BitstreamError(f"frame packet of {len(data)} bytes is truncated")
-    first, flags, sequence, time_ms, confidence = _HEAD.unpack_from(data)
-    if first >> 4 != VERSION:
-        raise BitstreamError(f"packet version {first >> 4}, this program reads version {VERSION}")
-    if first & 15 != KIND_FRAME or flags & ~_KNOWN_FLAGS:
-        raise BitstreamError("not a frame packet")
-    at = _HEAD.size
-    size = at + (_WINDOW.size if flags & _FLAG_WINDOW else 0) + 2 * PARAMETERS
-    if len(data) != size:
-        raise BitstreamError(f"frame packet of {len(data)} bytes, expected {size}")
-    window = Window()
-    if flags & _FLAG_WINDOW:
-        window = decode_window(data[at : at + _WINDOW.size])
-        at += _WINDOW.size
-    integers = np.frombuffer(data, ">i2", PARAMETERS, at).astype(np.int32)
-    parameters = FrameParameters.from_vector(dequantise(integers), window, confidence / 255)
-    return FramePacket(sequence, time_ms, parameters, bool(flags & _FLAG_HELD))
+def unstamped(data: bytes, near_s: float) -> tuple[float, bytes]:
+    """Message -> (capture time of its last frame, s since the epoch; packet).
+
+    near_s: a guess that is at most half a second off. Raises BitstreamError for an empty message.
+    """
+    if len(data) < 2:
+        raise BitstreamError(f"parameters message of {len(data)} bytes is truncated")
+    units = round(near_s / TIME_UNIT_S)
+    nearest = units + (data[0] - units + _TIMES // 2) % _TIMES - _TIMES // 2
+    return nearest * TIME_UNIT_S, data[1:]

@@ -107,6 +107,16 @@ class ParameterEncoder:
         del self._pending[slot]
         return True
 
+    def acknowledge_all(self) -> None:
+        """Every key has been stored: for a file, whose reader sees every packet."""
+        for slot, (key, _) in list(self._pending.items()):
+            self.acknowledge(slot, key.check)
+
+    @property
+    def waiting(self) -> int:
+        """Frames held back until their bundle is full."""
+        return len(self._waiting)
+
     def encode(self, vector: Floats, confidence: float = 1.0, window: WindowIntegers = (0, 0, 0)) -> bytes | None:
         """(35,) parameters -> a packet, or None while the bundle is not full or if the receiver can do without it."""
         if not self._waiting:

@@ -29,7 +29,7 @@ class Camera:
 
     A vertex v of the model (unit: see ``FaceModel``; x right, y down, z away from the viewer) is seen at
     ``scale * (R v)_xy / (1 + translation_z * (R v)_z) + translation_xy``, with R = Rz(roll) Rx(pitch) Ry(yaw).
-    ``translation_z`` = 0 is weak perspective.
+    ``translation_z`` = 0 is weak perspective, which is what the fit uses: it was measured to fit better.
 
     scale: pixels per model unit. rotation: (3,) pitch, yaw, roll in radians.
     translation: (3,) x, y in pixels of the 256x256 picture; z: perspective, per model unit.
@@ -96,10 +96,11 @@ class ReferenceFrame:
     """A photo of the face with its own fit, as the receiver holds it.
 
     photo_id: 0 for the first. picture: the photo *as decoded*. parameters: its fit.
-    identity: (K,) float32, p_id of Eq. 1 (one for the session).
+    identity: (K,) float32, p_id of Eq. 1 (one for the session). fit: (35,) integers, the fit as it was coded.
     """
 
     photo_id: int
     picture: Picture
     parameters: FrameParameters
     identity: Floats
+    fit: NDArray[np.int64] | None = None

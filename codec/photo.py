@@ -4,7 +4,7 @@ Photos have ids; each travels as one start message and checked chunks, over a re
 Layout, big endian (``docs/bitstream.md``)::
 
     identity  u8 0x11 | u8 version | u8 K | K x i16 in 1/1024 standard deviation
-    start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 6 B window | 35 x i16 fit
+    start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 3 x i16 window | fit packet
     chunk     u8 0x13 | u8 photo id | u32 offset | data
 """
 
@@ -14,13 +14,15 @@ import hashlib
 import io
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from codec.errors import BitstreamError
-from codec.packets import decode_window, encode_window
-from codec.parameters import PARAMETERS, SIZE, Floats, FrameParameters, Picture, ReferenceFrame
-from codec.fixed_quantiser import dequantise, quantise
+from codec.packets import window_integers, window_of
+from codec.parameter_codec import Values, decode_fit, encode_fit
+from codec.parameters import SIZE, Floats, FrameParameters, Picture, ReferenceFrame
+from codec.quantiser import dequantise, quantise
 
 PHOTO_BUDGET = 7500
 """Bytes that the first photo may take."""
@@ -33,7 +35,7 @@ _FAST_EXCESS = 1.12
 """Size of the fastest coding over that of speed 6, at the same quality."""
 
 _IDENTITY, _START, _CHUNK = 0x11, 0x12, 0x13
-_START_HEAD = struct.Struct(">BBBI8s6s")
+_START_HEAD = struct.Struct(">BBBI8shhh")
 _CHUNK_HEAD = struct.Struct(">BBI")
 _IDENTITY_STEP = 1 / 1024
 _HASH = 8
@@ -97,19 +99,23 @@ class Photo:
     coded: bytes
     parameters: FrameParameters
 
+    @cached_property
+    def coded_fit(self) -> bytes:
+        """The fit's packet, in the start message."""
+        return encode_fit(quantise(self.parameters.vector()))
+
+    @property
+    def fit(self) -> Values:
+        """(35,) int64: the fit as the receiver decodes it, from which both ends' keys start."""
+        return decode_fit(self.coded_fit)
+
     def messages(self) -> list[bytes]:
         """Start and chunk messages, each at most CHUNK + 6 bytes."""
-        start = (
-            _START_HEAD.pack(
-                _START, self.photo_id, self.identity_version, len(self.coded), _digest(self.coded), self._window()
-            )
-            + quantise(self.parameters.vector()).astype(">i2").tobytes()
-        )
+        window = window_integers(self.parameters.window)
+        head = (_START, self.photo_id, self.identity_version, len(self.coded), _digest(self.coded), *window)
+        start = _START_HEAD.pack(*head) + self.coded_fit
         chunks = range(0, len(self.coded), CHUNK)
         return [start] + [_CHUNK_HEAD.pack(_CHUNK, self.photo_id, i) + self.coded[i : i + CHUNK] for i in chunks]
-
-    def _window(self) -> bytes:
-        return encode_window(self.parameters.window)
 
 
 def _digest(data: bytes) -> bytes:
@@ -122,6 +128,7 @@ class _Arriving:
     digest: bytes
     identity_version: int
     parameters: FrameParameters
+    fit: Values
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -159,18 +166,18 @@ class PhotoAssembler:
         )
 
     def _add_start(self, message: bytes) -> None:
-        if len(message) != _START_HEAD.size + 2 * PARAMETERS:
-            raise BitstreamError("photo start message has a wrong length")
-        _, photo_id, identity_version, size, digest, window = _START_HEAD.unpack_from(message)
+        if len(message) < _START_HEAD.size:
+            raise BitstreamError("photo start message is truncated")
+        _, photo_id, identity_version, size, digest, *window = _START_HEAD.unpack_from(message)
         if not 0 < size <= MAX_PHOTO_BYTES:
             raise BitstreamError(f"photo of {size} bytes announced, at most {MAX_PHOTO_BYTES} are allowed")
         if identity_version not in self._identities:
             raise BitstreamError(f"photo {photo_id} refers to identity {identity_version}, which never came")
         if photo_id not in self._arriving and len(self._arriving) >= self.MAX_IN_FLIGHT:
             raise BitstreamError("too many photos in flight")
-        integers = np.frombuffer(message, ">i2", PARAMETERS, _START_HEAD.size).astype(np.int32)
-        parameters = FrameParameters.from_vector(dequantise(integers), decode_window(window))
-        self._arriving[photo_id] = _Arriving(size, digest, identity_version, parameters)
+        fit = decode_fit(message[_START_HEAD.size :])
+        parameters = FrameParameters.from_vector(dequantise(fit), window_of((window[0], window[1], window[2])))
+        self._arriving[photo_id] = _Arriving(size, digest, identity_version, parameters, fit)
 
     def _add_chunk(self, message: bytes) -> ReferenceFrame | None:
         if len(message) <= _CHUNK_HEAD.size:
@@ -190,4 +197,5 @@ class PhotoAssembler:
         if _digest(bytes(arriving.data)) != arriving.digest:
             raise BitstreamError(f"photo {photo_id} does not match its hash")
         picture = decode_photo(bytes(arriving.data))
-        return ReferenceFrame(photo_id, picture, arriving.parameters, self._identities[arriving.identity_version])
+        identity = self._identities[arriving.identity_version]
+        return ReferenceFrame(photo_id, picture, arriving.parameters, identity, arriving.fit)

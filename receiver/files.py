@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from codec.errors import BitstreamError, UsageError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, HeadwireReader
-from codec.parameters import SIZE, Picture
+from codec.parameters import Picture
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
@@ -30,39 +28,50 @@ def decode_file(source: Path, target: Path, model_name: str) -> dict[str, Any]:
     face_model = FaceModel.load()
     generator = create(model_name, face_model)
     painter = FacePainter(generator, face_model)
-    frames, damaged, waiting = 0, 0, 0
-    picture: Picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    frames, damaged, early = 0, 0, 0
+    period_ms = float(1000 / reader.rate)
+    painter.restart(period_ms)
+    bundle: list[Picture] = []
+    size = 1
     with open_sink(str(target), fps=reader.rate, realtime=False) as sink:
 
-        def show() -> None:
+        def show(pictures: list[Picture]) -> None:
             nonlocal frames
-            sink.show(picture, float(frames / reader.rate))
-            frames += 1
+            for picture in pictures:
+                sink.show(picture, float(frames / reader.rate))
+                frames += 1
 
         for message in reader:
-            try:
-                if message.channel is Channel.PHOTOS:
-                    if painter.add_photo_message(message.data) and not frames:
-                        picture = painter.still()
-                        for _ in range(waiting):
-                            show()
-                        waiting = 0
-                elif message.channel is Channel.PARAMETERS and not painter.ready:
-                    waiting += 1
-                elif message.channel is Channel.PARAMETERS:
+            if message.channel is Channel.PHOTOS:
+                try:
+                    painter.add_photo_message(message.data)
+                except BitstreamError:
+                    damaged += 1
+            elif message.channel is Channel.PARAMETERS and not painter.ready:
+                early += 1
+            elif message.channel is Channel.PARAMETERS:
+                last = bundle[-1] if bundle else painter.still()
+                show(bundle)
+                try:
                     packet = painter.decode(message.data)
-                    picture = painter.paint(packet.parameters)
-                    show()
-            except BitstreamError:
-                damaged += 1
-                if message.channel is Channel.PARAMETERS:
-                    show()
+                except BitstreamError:
+                    damaged += 1
+                    bundle = [last] * size
+                    continue
+                size = len(packet.frames)
+                painter.push(packet, (frames + size - 1) * period_ms)
+                times = [(frames + i) * period_ms for i in range(size)]
+                numbers = [painter.frame_at(time_ms) for time_ms in times]
+                bundle = [painter.paint(n) for n in numbers if n is not None]
         if not painter.ready:
             raise BitstreamError(f"{source} holds no whole photo: nothing can be painted from it")
+        if reader.frames is not None:
+            bundle = bundle[: max(0, reader.frames - frames)]
+        show(bundle)
     return {
         "frames": frames,
         "fps": float(reader.rate),
-        "damaged_messages": damaged,
+        "damaged_messages": damaged + early,
         "truncated": reader.truncated,
         "model": generator.name,
         "stages_ms": painter.stages.medians_ms(),

@@ -1,121 +1,139 @@
-"""The jitter buffer: packets as they arrive in, frames when they are due out.
+"""The jitter buffer: packets as they arrive in, the moments of the frames to show out.
 
-Every packet carries its capture time. Its transit (arrival - capture) is the path's delay plus an unknown clock offset;
-the smallest transit of the last seconds is the path at rest, and what goes beyond is jitter. A frame is due at
-``capture + smallest transit + playout delay``, where the playout delay follows the 95th percentile of the jitter: it
-rises at once and falls slowly. On a good path that is a millisecond or two.
+Every packet says when its last frame was captured. The transit of its first frame (arrival - capture) is the path's delay, the
+bundle's, and an unknown clock offset; the smallest transit of the last seconds is the path at rest, and what goes beyond is
+jitter. A frame is due at ``capture + smallest transit + playout delay``, where the playout delay follows the 95th percentile of
+the jitter: it rises at once and falls slowly. On a good path that is a millisecond or two.
 
-A frame that misses its time is shown at once, unless a newer one has been shown already. Nothing here sleeps or reads a
-clock: time is an argument, so the behaviour is exact and testable.
+A frame that misses its time is shown at once, unless a newer one has been shown already. When nothing has come for the next
+frame well after it was due, the buffer asks for it all the same, for 200 ms: what to show then is ``receiver.concealment``'s.
+Nothing here sleeps or reads a clock: time is an argument, so the behaviour is exact and testable.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from codec.packets import FramePacket
+from codec.parameter_codec import SEQUENCES
 
 WINDOW = 250
-"""Packets that the transit statistics look back on (10 s at 25 fps)."""
+"""Packets that the transit statistics look back on (10 s at 25 a second)."""
 
-SETTLING = 25
+SETTLING = 12
 """Packets at the start that are shown as they come and teach nothing: photos and programs are still being loaded."""
 
 MAX_DELAY_S = 0.3
+PATIENCE = 0.75
+"""Periods after its time at which a frame counts as missing."""
+
+CONCEAL_S = 0.2
+"""How far beyond the newest frame that has come the picture goes on."""
+
 _FALL_PER_PACKET = 0.93
 _CAPACITY = 64
 
 
-@dataclass
-class JitterStatistics:
-    """received: distinct packets. lost: never came. late: came after a newer one was shown. skipped: due together
-    with a newer one, not shown. duplicates: copies."""
+@dataclass(frozen=True)
+class Due:
+    """A frame to show. time_s: its capture time since the sender's epoch. concealed: it has not come."""
 
-    received: int = 0
+    time_s: float
+    concealed: bool = False
+
+
+@dataclass(frozen=True)
+class JitterStatistics:
+    """Frames. lost: never came. late: came after a newer one was shown. skipped: due together with a newer one, not
+    shown. recovered: shown without having come. duplicates: packets that came twice."""
+
     lost: int = 0
     late: int = 0
     skipped: int = 0
+    recovered: int = 0
     duplicates: int = 0
 
 
 class JitterBuffer:
-    """Orders packets by sequence number and hands each out when it is due."""
+    """Hands out frame times when they are due. period_s: between two frames of the source."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[int, tuple[FramePacket, float]] = {}
-        self._transits: deque[float] = deque(maxlen=WINDOW)
-        self._seen: deque[int] = deque(maxlen=1024)
-        self._highest: int | None = None
-        self._first: int | None = None
-        self._shown: int | None = None
+    def __init__(self, period_s: float = 0.04) -> None:
+        self.period_s = period_s
+        self.delay_s = 0.0
         self._counts = JitterStatistics()
-        self._lost_before = 0
-        self._received_before = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """A new sender, or the old one again: its clock and numbers start anew; the counts go on."""
+        self._waiting: list[float] = []
+        self._transits: deque[float] = deque(maxlen=WINDOW)
+        self._times: deque[float] = deque(maxlen=_CAPACITY)
+        self._newest: tuple[int, float] | None = None
+        self._shown: float | None = None
         self._settling = SETTLING
         self.delay_s = 0.0
 
-    def restart(self) -> None:
-        """A new sender, or the old one again: its sequence numbers and clock start anew; the counts go on."""
-        self._lost_before += self._lost()
-        self._waiting.clear()
-        self._transits.clear()
-        self._settling = SETTLING
-        self._seen.clear()
-        self._highest = self._first = self._shown = None
-        self._received_before = self._counts.received
-
-    def push(self, packet: FramePacket, arrival_s: float) -> None:
-        """Take a packet that arrived at ``arrival_s``."""
-        number = self._unwrap(packet.sequence)
-        if number in self._seen:
-            self._counts.duplicates += 1
-            return
-        self._seen.append(number)
-        self._counts.received += 1
-        self._first = number if self._first is None else min(self._first, number)
-        self._highest = number if self._highest is None else max(self._highest, number)
-        self._learn(arrival_s - packet.time_ms / 1000)
-        if self._shown is not None and number <= self._shown:
-            self._counts.late += 1
-            return
-        self._waiting[number] = (packet, packet.time_ms / 1000)
-        if len(self._waiting) > _CAPACITY:
-            del self._waiting[min(self._waiting)]
-            self._counts.skipped += 1
-
-    def pop(self, now_s: float) -> FramePacket | None:
-        """The newest frame that is due, or None. Older due frames are dropped."""
-        due = [n for n, (_, time_s) in self._waiting.items() if time_s + self._offset() <= now_s]
-        if not due:
+    def guess(self, arrival_s: float) -> float | None:
+        """About when a packet that arrives now was captured, by those before it; None for the first."""
+        if self._newest is None:
             return None
-        newest = max(due)
-        packet = self._waiting[newest][0]
-        for number in [n for n in self._waiting if n <= newest]:
-            self._counts.skipped += number != newest
-            del self._waiting[number]
-        self._shown = newest
-        return packet
+        return max(arrival_s - self._rest(), self._newest[1] - CONCEAL_S)
+
+    def push(self, sequence: int, time_s: float, frames: int, arrival_s: float) -> None:
+        """Take a packet. sequence: counts packets, modulo 16. time_s: of its last frame; frames: in its bundle."""
+        if any(abs(time_s - seen) < self.period_s / 4 for seen in self._times):
+            self._count(duplicates=1)
+            return
+        self._times.append(time_s)
+        self._count_lost(sequence, time_s, frames)
+        first = time_s - (frames - 1) * self.period_s
+        self._learn(arrival_s - first)
+        coming = [first + i * self.period_s for i in range(frames)]
+        fresh = [t for t in coming if self._shown is None or t > self._shown + self.period_s / 4]
+        self._count(late=len(coming) - len(fresh))
+        self._waiting = sorted(self._waiting + fresh)
+        if len(self._waiting) > _CAPACITY:
+            self._count(skipped=len(self._waiting) - _CAPACITY)
+            del self._waiting[:-_CAPACITY]
+
+    def pop(self, now_s: float) -> Due | None:
+        """The newest frame that is due, or None. Older due frames are dropped."""
+        offset = self._rest() + self.delay_s
+        due = [t for t in self._waiting if t + offset <= now_s]
+        if due:
+            self._count(skipped=len(due) - 1)
+            self._waiting = self._waiting[len(due) :]
+            self._shown = due[-1]
+            return Due(due[-1])
+        missing = self._missing()
+        if missing is not None and missing + offset + PATIENCE * self.period_s <= now_s:
+            self._shown = missing
+            self._count(recovered=1)
+            return Due(missing, concealed=True)
+        return None
 
     def next_due(self) -> float | None:
-        """When ``pop`` will have something, on the clock of ``push``; None while nothing waits."""
-        if not self._waiting:
-            return None
-        return min(time_s for _, time_s in self._waiting.values()) + self._offset()
+        """When ``pop`` will have something, on the clock of ``push``; None while nothing is expected."""
+        offset = self._rest() + self.delay_s
+        missing = self._missing()
+        moments = [] if missing is None else [missing + offset + PATIENCE * self.period_s]
+        moments += [self._waiting[0] + offset] if self._waiting else []
+        return min(moments, default=None)
 
     @property
     def statistics(self) -> JitterStatistics:
         """Counts so far."""
-        c = self._counts
-        return JitterStatistics(c.received, self._lost_before + self._lost(), c.late, c.skipped, c.duplicates)
+        return self._counts
 
-    def _lost(self) -> int:
-        if self._highest is None or self._first is None:
-            return 0
-        return max(0, self._highest - self._first + 1 - (self._counts.received - self._received_before))
+    def _rest(self) -> float:
+        return min(self._transits, default=0.0)
 
-    def _offset(self) -> float:
-        return min(self._transits, default=0.0) + self.delay_s
+    def _missing(self) -> float | None:
+        """The frame after the one shown, if it is to be concealed when it does not come."""
+        if self._shown is None or self._newest is None:
+            return None
+        following = self._shown + self.period_s
+        return following if following <= self._newest[1] + CONCEAL_S + 1e-9 else None
 
     def _learn(self, transit: float) -> None:
         self._transits.append(transit)
@@ -124,11 +142,23 @@ class JitterBuffer:
             return
         if self._settling == 0:
             self._transits = deque([transit], maxlen=WINDOW)
-        rest = min(self._transits)
+        rest = self._rest()
         jitter = sorted(t - rest for t in self._transits)[int(0.95 * (len(self._transits) - 1))]
         self.delay_s = min(max(jitter, self.delay_s * _FALL_PER_PACKET), MAX_DELAY_S)
 
-    def _unwrap(self, sequence: int) -> int:
-        if self._highest is None:
-            return sequence
-        return self._highest + (sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000
+    def _count_lost(self, sequence: int, time_s: float, frames: int) -> None:
+        if self._newest is None:
+            self._newest = (sequence, time_s)
+            return
+        before, newest = self._newest
+        if time_s < newest:
+            self._count(lost=-frames if self._counts.lost >= frames else 0)
+            return
+        expected = (time_s - newest) / (self.period_s * frames) - 1
+        gap = (sequence - before - 1) % SEQUENCES
+        gap += SEQUENCES * max(0, round((expected - gap) / SEQUENCES))
+        self._count(lost=gap * frames)
+        self._newest = (sequence, time_s)
+
+    def _count(self, **more: int) -> None:
+        self._counts = replace(self._counts, **{name: getattr(self._counts, name) + n for name, n in more.items()})

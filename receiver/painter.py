@@ -1,6 +1,7 @@
 """From messages to pictures: what ``receive`` and ``decode`` share.
 
-The path of a frame, top to bottom: packet -> parameters -> mesh -> visibility (PNCC and flow come from it) -> generator.
+The path of a frame, top to bottom: packet -> integers -> 35 numbers -> mesh -> visibility (PNCC and flow come from it) ->
+generator.
 """
 
 from __future__ import annotations
@@ -10,21 +11,33 @@ from dataclasses import replace
 import numpy as np
 
 from codec.face_model import FaceModel
-from codec.packets import FramePacket, decode_frame
+from codec.packets import window_integers
+from codec.parameter_codec import ParameterDecoder, ParameterPacket
 from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, Picture, ReferenceFrame
 from codec.photo import PhotoAssembler
+from codec.quantiser import Tables
 from codec.raster import rasterise
 from codec.stages import Stages
 from models.generator import DrivingFrame, Generator
+from receiver.concealment import Concealment
 
 
 class FacePainter:
     """Holds the photos and paints frames from them. Not thread-safe: one thread paints."""
 
-    def __init__(self, generator: Generator, model: FaceModel) -> None:
+    def __init__(self, generator: Generator, model: FaceModel, period_ms: float = 40.0) -> None:
+        """period_ms: between two frames of the source."""
         self.stages = Stages()
+        self._period_ms = period_ms
         self._generator = generator
         self._model = model
+        self.restart(period_ms)
+
+    def restart(self, period_ms: float) -> None:
+        """A new sender: forget photos and keys."""
+        self._tables = Tables.load()
+        self._decoder = ParameterDecoder(self._tables)
+        self._concealment = Concealment(self._tables, period_ms)
         self._assembler = PhotoAssembler()
         self._reference: ReferenceFrame | None = None
 
@@ -42,22 +55,34 @@ class FacePainter:
         self._generator.prepare(self._reference)
         for turn in range(3):
             self.paint(replace(neutral, camera=replace(camera, rotation=np.full(3, 0.05 * turn, np.float32))))
-        self._reference = None
+        self.restart(self._period_ms)
         self.stages = Stages()
 
-    def add_photo_message(self, message: bytes) -> bool:
-        """Take a message of the photos channel; True when it completed a photo. Raises BitstreamError."""
+    def add_photo_message(self, message: bytes) -> int | None:
+        """Take a message of the photos channel; the id of the photo that it completed. Raises BitstreamError."""
         reference = self._assembler.add(message)
         if reference is None:
-            return False
+            return None
         self._generator.prepare(reference)
+        if reference.fit is not None and self._reference is None:
+            self._decoder.keys.set_reference(reference.fit, window_integers(reference.parameters.window))
+            self._concealment.reconstruction.set_reference(reference.fit)
         self._reference = reference
-        return True
+        return reference.photo_id
 
-    def decode(self, data: bytes) -> FramePacket:
-        """A frame packet's content. Raises BitstreamError."""
+    def decode(self, data: bytes) -> ParameterPacket:
+        """A parameter packet's integers; a photo must have come. Raises BitstreamError."""
         with self.stages.measure("decode"):
-            return decode_frame(data)
+            return self._decoder.decode(data)
+
+    def push(self, packet: ParameterPacket, time_ms: float) -> None:
+        """Take a decoded packet. time_ms: of its last frame."""
+        self._concealment.push(packet, time_ms)
+
+    def frame_at(self, time_ms: float) -> FrameParameters | None:
+        """The 35 numbers of a frame, whether it came or not; None before the first packet."""
+        shown = self._concealment.at(time_ms)
+        return None if shown is None else shown.parameters(self._tables)
 
     def paint(self, parameters: FrameParameters) -> Picture:
         """Parameters -> picture. A photo must have come (``ready``)."""

@@ -15,6 +15,8 @@ from typing import Any
 
 from codec.errors import TransportError
 from codec.face_model import FaceModel
+from codec.packets import KEY_ACK
+from codec.quantiser import Tables
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.player import Player
@@ -74,7 +76,13 @@ class _Receiver:
             signalling = open_signalling(settings.signal, settings.room, "receiver", settings.token)
             stopped = stack.enter_context(stop_signals())
             self._player = Player(
-                painter, sinks, settings.log, self._to_local, lambda: loop.call_soon_threadsafe(self._ended.set)
+                painter,
+                sinks,
+                settings.log,
+                self._to_local,
+                lambda: loop.call_soon_threadsafe(self._ended.set),
+                self._acknowledge,
+                lambda photo: loop.call_soon_threadsafe(self._say_photo_came, photo),
             )
             try:
                 if await first(self._connect(signalling), stopped) is None:
@@ -102,14 +110,22 @@ class _Receiver:
             audio=lambda chunk: self._player.take_sound(chunk, self._epoch),
             gone=lambda _: self._gone.set(),
         )
-        hello = {"machine": machine_id(), "model": self._model.digest.hex()}
+        hello = {"machine": machine_id(), "model": self._model.digest.hex(), "tables": Tables.load().digest.hex()}
         peer = await ReceiverPeer.connect(signalling, hello, handlers=handlers, options=PeerOptions(link=self._link))
-        if peer.hello.get("model") != hello["model"]:
+        if any(peer.hello.get(name) != hello[name] for name in ("model", "tables")):
             await peer.close("it has another face model; use the same version of Headwire on both ends")
             raise TransportError("the sender has another face model: use the same version of Headwire on both ends")
         self._peer = peer
-        self._player.connected(True)
+        self._player.connected(_period_ms(peer.hello))
         return peer
+
+    def _say_photo_came(self, photo: int) -> None:
+        if self._peer is not None:
+            self._peer.send_control({"kind": "photo", "id": photo})
+
+    def _acknowledge(self, slot: int, check: int) -> None:
+        if self._peer is not None:
+            self._peer.send_key_ack(KEY_ACK.pack(slot, check))
 
     async def _serve(self, signalling: Signalling, stopped: asyncio.Event) -> None:
         """Until the sender ends the call: when it only disappeared, wait for it to come back."""
@@ -121,7 +137,7 @@ class _Receiver:
             if self._peer.ended:
                 return
             logger.info("sender gone: %s", self._peer.gone_reason)
-            self._player.connected(False)
+            self._player.disconnected()
             await self._peer.close()
             try:
                 if await first(self._connect(signalling), stopped, self._ended) is None:
@@ -162,7 +178,7 @@ class _Receiver:
             "latency_ms": played.latency_ms(),
             "freeze_ms_max": round(1000 * played.freeze_s, 2),
             "lost": jitter.lost,
-            "recovered": 0,
+            "recovered": jitter.recovered,
             "late": jitter.late,
             "skipped": jitter.skipped,
             "early": played.early,
@@ -175,3 +191,9 @@ class _Receiver:
             "device": "cpu",
             "threads": 1,
         }
+
+
+def _period_ms(hello: dict[str, Any]) -> float:
+    """Between two frames, as the sender says it; 25 frames a second where it says nothing sound."""
+    fps = hello.get("fps")
+    return 1000.0 / fps if isinstance(fps, float) and 1.0 <= fps <= 240.0 else 1000.0 / NOMINAL_FPS

@@ -1,7 +1,7 @@
 """The painting thread: packets from the network in, pictures at their time out.
 
-The frame's path on this side, top to bottom: ``take_packet`` (event loop) -> jitter buffer -> ``_show`` (this thread):
-decode -> mesh -> visibility -> generator -> sinks.
+The frame's path on this side, top to bottom: ``take_packet`` (event loop): bytes -> integers -> jitter buffer; when it is due
+``_show`` (this thread): 35 numbers, concealed where they did not come -> mesh -> visibility -> generator -> sinks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TextIO
 import numpy as np
 
 from codec.errors import BitstreamError
-from codec.packets import FramePacket
+from codec.packets import unstamped
+from codec.parameter_codec import ParameterPacket
 from codec.parameters import Floats, Picture
-from receiver.jitter import JitterBuffer, JitterStatistics
+from receiver.jitter import Due, JitterBuffer, JitterStatistics
 from receiver.painter import FacePainter
 from receiver.sinks import Sink
 from transport.voice_receiver import AudioChunk
@@ -30,13 +31,17 @@ logger = logging.getLogger(__name__)
 
 BADGE_AFTER_S = 0.3
 """A face that is missing for so long is said to be."""
+_FIRST_TRANSIT_S = 0.35
+"""What the first packet's way is taken to last, give or take half a second."""
+
 SILENCE_S = 1.0
 """Without a packet for so long, the picture says so."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    packet: FramePacket | None
+    due: Due | None
+    packets: list[tuple[ParameterPacket, float]]
     photos: list[bytes]
     sound: list[tuple[Floats, float]]
     silent: bool = False
@@ -44,10 +49,10 @@ class _Work:
 
 @dataclass
 class PlayedFigures:
-    """shown: pictures. early: frames that came before the first photo. first_at, last_at: monotonic time of the first and last. freeze_s: longest time without a new
-    picture. latencies_s: of the last hour's frames, frame read to frame handed to the sink. skews_s: their distance from the
-    sound's. payload_bytes: of the
-    parameters channel. damaged: messages that were not Headwire's."""
+    """shown: pictures. early: packets that came before the first photo. first_at, last_at: monotonic time of the first and
+    last picture. freeze_s: longest time without a new one. latencies_s: of the last hour's frames, frame read to frame handed
+    to the sink. skews_s: their distance from the sound's. payload_bytes: of the parameters. damaged: messages that were
+    not Headwire's."""
 
     shown: int = 0
     early: int = 0
@@ -85,6 +90,8 @@ class Player(threading.Thread):
     """Paints what arrives. ``take_*`` may be called from any thread; ``failure`` is what ended it before its time.
 
     to_local: the sender's capture time, s since its epoch, on this machine's monotonic clock (None: not known yet).
+    acknowledge: what to do when a packet ordered a key to be stored: slot, check. photo_came: when a photo is there: its
+    id; called on this thread, as ``ended`` is.
     """
 
     def __init__(
@@ -94,6 +101,8 @@ class Player(threading.Thread):
         log: Path | None,
         to_local: Callable[[float], float | None],
         ended: Callable[[], object],
+        acknowledge: Callable[[int, int], object],
+        photo_came: Callable[[int], object],
     ) -> None:
         super().__init__(name="painting", daemon=True)
         self.figures = PlayedFigures()
@@ -103,6 +112,9 @@ class Player(threading.Thread):
         self._log: TextIO | None = log.open("w", buffering=1) if log else None
         self._to_local = to_local
         self._ended = ended
+        self._acknowledge = acknowledge
+        self._photo_came = photo_came
+        self._packets: list[tuple[ParameterPacket, float]] = []
         self._jitter = JitterBuffer()
         self._changed = threading.Condition()
         self._photos: deque[bytes] = deque()
@@ -117,17 +129,32 @@ class Player(threading.Thread):
 
     def take_packet(self, data: bytes, arrival: float) -> None:
         """A message of the parameters channel. Bytes that are not one are counted and dropped."""
+        if not self._painter.ready:
+            self.figures.early += 1
+            return
         try:
-            packet = self._painter.decode(data)
+            time_s, body = unstamped(data, self._guess(arrival))
+            packet = self._painter.decode(body)
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)
             return
+        if packet.stored is not None:
+            self._acknowledge(*packet.stored)
         with self._changed:
-            self.figures.payload_bytes += len(data)
-            self._jitter.push(packet, arrival)
+            self.figures.payload_bytes += len(body)
+            self._jitter.push(packet.sequence, time_s, len(packet.frames), arrival)
+            self._packets.append((packet, 1000 * time_s))
             self._arrived_at = arrival
             self._changed.notify()
+
+    def _guess(self, arrival: float) -> float:
+        """About when a packet that has just arrived was captured, s since the sender's epoch."""
+        guess = self._jitter.guess(arrival)
+        if guess is None:
+            epoch = self._to_local(0.0)
+            guess = 0.0 if epoch is None else arrival - epoch - _FIRST_TRANSIT_S
+        return guess
 
     def take_photo(self, data: bytes) -> None:
         """A message of the photos channel."""
@@ -146,13 +173,21 @@ class Player(threading.Thread):
             self._sound.append((chunk.samples.astype(np.float32) / 32768, chunk.time - epoch))
             self._changed.notify()
 
-    def connected(self, connected: bool) -> None:
-        """The sender came (its packets start anew) or went (the picture says so)."""
+    def connected(self, period_ms: float) -> None:
+        """A sender came, with so many ms between frames: photos, keys and clock start anew."""
         with self._changed:
-            self._connected = connected
+            self._connected = True
             self._arrived_at = time.monotonic()
-            if connected:
-                self._jitter.restart()
+            self._painter.restart(period_ms)
+            self._packets.clear()
+            self._jitter.period_s = period_ms / 1000
+            self._jitter.restart()
+            self._changed.notify()
+
+    def disconnected(self) -> None:
+        """The sender went: the picture says so."""
+        with self._changed:
+            self._connected = False
             self._changed.notify()
 
     def stop(self) -> None:
@@ -173,13 +208,13 @@ class Player(threading.Thread):
             while (work := self._next()) is not None:
                 for data in work.photos:
                     self._add_photo(data)
+                for packet, time_ms in work.packets:
+                    self._painter.push(packet, time_ms)
                 for samples, time_s in work.sound:
                     for sink in self._sinks:
                         sink.play(samples, time_s)
-                if work.packet is not None and self._painter.ready:
-                    self._show(work.packet)
-                elif work.packet is not None:
-                    self.figures.early += 1
+                if work.due is not None:
+                    self._show(work.due)
                 elif work.silent:
                     self._show_silence()
                 if any(sink.closed_by_user for sink in self._sinks):
@@ -196,40 +231,46 @@ class Player(threading.Thread):
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
-                packet = self._jitter.pop(now)
-                if packet is not None or self._photos or self._sound:
-                    work = _Work(packet, list(self._photos), list(self._sound))
+                due = self._jitter.pop(now)
+                if due is not None or self._photos or self._sound:
+                    work = _Work(due, self._packets, list(self._photos), list(self._sound))
+                    self._packets = []
                     self._photos.clear()
                     self._sound.clear()
                     return work
-                due = self._jitter.next_due()
+                wake = self._jitter.next_due()
                 silence = self._arrived_at + SILENCE_S if self._picture is not None else now + 1.0
-                if self._picture is not None and now >= silence and due is None:
+                if self._picture is not None and now >= silence and wake is None:
                     self._arrived_at = now
-                    return _Work(None, [], [], silent=True)
-                self._changed.wait(max(0.0, min(silence, due if due is not None else silence) - now))
+                    return _Work(None, [], [], [], silent=True)
+                self._changed.wait(max(0.0, min(silence, wake if wake is not None else silence) - now))
             return None
 
     def _add_photo(self, data: bytes) -> None:
         try:
-            self._painter.add_photo_message(data)
+            photo_id = self._painter.add_photo_message(data)
+            if photo_id is not None:
+                self._photo_came(photo_id)
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)
 
-    def _show(self, packet: FramePacket) -> None:
-        self._picture = self._painter.paint(packet.parameters)
+    def _show(self, due: Due) -> None:
+        parameters = self._painter.frame_at(1000 * due.time_s)
+        if parameters is None or not self._painter.ready:
+            return
+        self._picture = self._painter.paint(parameters)
         now = time.monotonic()
-        if not packet.held:
+        if parameters.confidence > 0:
             self._face_lost_at = None
         elif self._face_lost_at is None:
             self._face_lost_at = now
         lost = self._face_lost_at is not None and now - self._face_lost_at >= BADGE_AFTER_S
         with self._painter.stages.measure("show"):
             for sink in self._sinks:
-                sink.show(self._picture, packet.time_ms / 1000, "no face" if lost else None)
-        self._last_time_s = packet.time_ms / 1000
-        self._count(packet)
+                sink.show(self._picture, due.time_s, "no face" if lost else None)
+        self._last_time_s = due.time_s
+        self._count(due)
 
     def _show_silence(self) -> None:
         """Nothing came for a while: the last picture, marked. It is not a new picture and not counted as one."""
@@ -240,10 +281,10 @@ class Player(threading.Thread):
             if sink.live:
                 sink.show(self._picture, time_s, badge)
 
-    def _count(self, packet: FramePacket) -> None:
+    def _count(self, due: Due) -> None:
         now = time.monotonic()
         figures = self.figures
-        captured_at = self._to_local(packet.time_ms / 1000)
+        captured_at = None if due.concealed else self._to_local(due.time_s)
         latency = None if captured_at is None else now - captured_at
         if figures.shown == 0:
             figures.first_at = now
@@ -257,7 +298,7 @@ class Player(threading.Thread):
                 figures.skews_s.append(abs(self._sound_delay - latency))
         if self._log:
             entry = {
-                "time_ms": packet.time_ms,
+                "time_ms": round(1000 * due.time_s),
                 "at": round(now, 4),
                 "latency_ms": None if latency is None else round(1000 * latency, 2),
                 "lost": self._jitter.statistics.lost,

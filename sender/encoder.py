@@ -1,11 +1,13 @@
 """From pictures to messages: what ``send`` and ``encode`` share.
 
-The path of a frame, top to bottom: picture -> crop and landmarks -> fit -> quantised packet. Before the first packet
+The path of a frame, top to bottom: picture -> crop and landmarks -> fit -> smoothing -> packet. Before the first packet
 comes the opening: a second or two of frames from which the identity is solved and the photo is chosen.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +18,12 @@ from codec.errors import UsageError
 from codec.face_model import FaceModel
 from codec.fitting import Fitter
 from codec.hwfile import Channel, Message
-from codec.packets import FramePacket, encode_frame
+from codec.packets import window_integers
+from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import FrameParameters, Picture
 from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
+from codec.seen_points import SeenPoints
+from codec.smoothing import Smoother
 from codec.stages import Stages
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
@@ -30,20 +35,24 @@ class EncoderSettings:
 
     reference: ``auto`` (the best frame of the opening), ``first`` (the first with a face), or a tracked picture.
     opening_ms: how long the opening lasts, from the first face on. every_frame: the opening's frames are sent too, once it
-    is over (a file); in a call they would be stale. photo_bytes: most that a photo may take.
+    is over (a file); in a call they would be stale. photo_bytes: most that a photo may take. rung: of the parameter codec
+    (``Tables.names``). reliable: every packet arrives (a file), so keys count as acknowledged at once.
     """
 
     reference: str | Tracked = "auto"
     opening_ms: int = 1000
     every_frame: bool = False
     photo_bytes: int = PHOTO_BUDGET
+    rung: str = "normal"
+    reliable: bool = False
 
 
 class FaceEncoder:
     """Turns pictures into messages. Not thread-safe: one thread encodes.
 
     ``session`` holds the messages that a receiver needs before any frame (identity, photo), to be sent again to one that
-    joins later. ``tracked`` is the last frame as cropped.
+    joins later. ``tracked`` is the last frame as cropped. What other threads have to say (``acknowledge``,
+    ``new_receiver``, ``set_rung``) is heeded before the next frame.
     """
 
     def __init__(self, tracker: FaceTracker, model: FaceModel, settings: EncoderSettings) -> None:
@@ -55,8 +64,10 @@ class FaceEncoder:
         self._settings = settings
         self._opening: list[tuple[int, Tracked]] | None = []
         self._fitter = Fitter(model)
+        self._smoother = Smoother()
+        self._coder: ParameterEncoder | None = None
         self._last: FrameParameters | None = None
-        self._sequence = 0
+        self._orders: deque[Callable[[ParameterEncoder], object]] = deque()
 
     @property
     def opening(self) -> bool:
@@ -68,16 +79,28 @@ class FaceEncoder:
         """What the receiver compares with its own face model."""
         return self._model.digest.hex()
 
+    def acknowledge(self, slot: int, check: int) -> None:
+        """The receiver has stored a key."""
+        self._orders.append(lambda coder: coder.acknowledge(slot, check))
+
+    def new_receiver(self) -> None:
+        """Another receiver will get ``session`` and holds nothing else."""
+        self._orders.append(lambda coder: coder.forget_keys())
+
+    def set_rung(self, name: str) -> None:
+        """Go on with other steps and bundles: a name of ``Tables.names``."""
+        self._orders.append(lambda coder: coder.set_rung(name))
+
     def encode(self, picture: NDArray[np.uint8], time_ms: int) -> list[Message]:
         """One frame of the source, (H, W, 3) uint8, and its time since the session's epoch -> messages to send.
 
-        Empty during the opening; then the session's messages and frames, then one frame packet for each picture.
+        Empty during the opening; then the session's messages and frames, then a packet whenever a bundle is full.
         """
         with self.stages.measure("landmarks"):
             tracked = self._tracker.track(picture)
         self.tracked = tracked
         if self._opening is None:
-            return [self._frame(tracked, time_ms)]
+            return self._frame(tracked, time_ms)
         self._opening.append((time_ms, tracked))
         if tracked.landmarks is not None:
             self._fitter.fit(tracked.landmarks)
@@ -89,12 +112,19 @@ class FaceEncoder:
         return self._open()
 
     def finish(self) -> list[Message]:
-        """The source has ended: what an unfinished opening holds. Raises UsageError if no face was ever seen."""
-        if self._opening is None:
-            return []
-        if not any(t.landmarks is not None for _, t in self._opening):
-            raise UsageError("no face was found in any frame: the face must be at least about 60 pixels high and lit")
-        return self._open()
+        """The source has ended: what an unfinished opening or bundle holds. The last bundle is filled with copies of its
+        last frame. Raises UsageError if no face was ever seen."""
+        messages = []
+        if self._opening is not None:
+            if not any(t.landmarks is not None for _, t in self._opening):
+                raise UsageError(
+                    "no face was found in any frame: the face must be at least about 60 pixels high and lit"
+                )
+            messages = self._open()
+        assert self._coder is not None
+        while self._coder.waiting:
+            messages += self._code(self._last_sent, self._last_time_ms)
+        return messages
 
     def _open(self) -> list[Message]:
         assert self._opening is not None
@@ -105,8 +135,13 @@ class FaceEncoder:
         self.session += [Message(Channel.PHOTOS, data) for data in photo.messages()]
         self._last = photo.parameters
         self._fitter.restart()
-        frames = opening if self._settings.every_frame else []
-        return self.session + [self._frame(tracked, time_ms) for time_ms, tracked in frames]
+        points = SeenPoints(self._model, self._model.neutral(self._fitter.identity))
+        self._coder = ParameterEncoder(self._settings.rung, points=points)
+        self._coder.set_reference(photo.fit, window_integers(photo.parameters.window))
+        messages = list(self.session)
+        for time_ms, tracked in opening if self._settings.every_frame else []:
+            messages += self._frame(tracked, time_ms)
+        return messages
 
     def _photo(self, opening: list[Tracked]) -> Photo:
         chosen = self._settings.reference
@@ -121,13 +156,22 @@ class FaceEncoder:
         parameters = replace(self._fitter.fit(chosen.landmarks).parameters, window=chosen.window)
         return Photo(0, 0, encode_photo(chosen.picture, self._settings.photo_bytes), parameters)
 
-    def _frame(self, tracked: Tracked, time_ms: int) -> Message:
+    def _frame(self, tracked: Tracked, time_ms: int) -> list[Message]:
         with self.stages.measure("fit"):
-            parameters = self._fit(tracked)
+            parameters = self._smoother.smooth(self._fit(tracked))
         with self.stages.measure("encode"):
-            packet = FramePacket(self._sequence, time_ms, parameters, held=parameters.confidence == 0)
-            self._sequence = self._sequence + 1 & 0xFFFF
-            return Message(Channel.PARAMETERS, encode_frame(packet))
+            return self._code(parameters, time_ms)
+
+    def _code(self, parameters: FrameParameters, time_ms: int) -> list[Message]:
+        assert self._coder is not None
+        while self._orders:
+            self._orders.popleft()(self._coder)
+        self._last_sent, self._last_time_ms = parameters, time_ms
+        window = window_integers(parameters.window)
+        data = self._coder.encode(parameters.vector(), parameters.confidence, window)
+        if self._settings.reliable:
+            self._coder.acknowledge_all()
+        return [] if data is None else [Message(Channel.PARAMETERS, data, time_ms)]
 
     def _fit(self, tracked: Tracked) -> FrameParameters:
         assert self._last is not None

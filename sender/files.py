@@ -23,6 +23,9 @@ from sender.tracking import FaceTracker, Tracked
 
 OPENING_MS = 2000
 
+RUNGS = {"normal": "lowest-fine", "low": "lowest-mid", "lowest": "lowest"}
+"""A file has no delay to keep short, so every rate takes bundles of four frames."""
+
 
 @dataclass(frozen=True)
 class EncodeSettings:
@@ -48,9 +51,11 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
     model = FaceModel.load()
     reference = _reference(settings)
     with open_source(settings.source, None, realtime=False) as source, FaceTracker(settings.crop) as tracker:
-        encoder = FaceEncoder(tracker, model, EncoderSettings(reference, OPENING_MS, every_frame=True))
+        how = EncoderSettings(reference, OPENING_MS, every_frame=True, rung=RUNGS[settings.rate], reliable=True)
+        encoder = FaceEncoder(tracker, model, how)
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:
             for frame in _with_progress(source, "encoding"):
+                writer.frames = frame.index + 1
                 for message in encoder.encode(frame.picture, round(frame.index * 1000 / source.fps)):
                     writer.write(message)
             for message in encoder.finish():

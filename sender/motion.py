@@ -23,12 +23,18 @@ from codec.motion import (
     encode_motion,
     no_motion,
 )
-from codec.motion_grid import POINTS
+from codec.motion_grid import GRID, POINTS
 from codec.parameters import Floats, Picture
 from sender.motion_search import HALF, assemble, costs, search, smooth
 
 DEAREST = 16
 """How often the price of a bit is doubled, at most, for a packet that must fit."""
+
+LEARNING = 1 / 32
+"""How fast the share of lost packets is learned, per packet."""
+
+LOSSES = (0.03, 0.08)
+"""Shares of lost packets above which a chain is shorter by one."""
 
 KEEP_AHEAD = 4
 """Frames before a field's life ends at which it is prolonged."""
@@ -39,19 +45,20 @@ class MotionSettings:
     """What the field may cost, and what it follows.
 
     price: of a bit, in squared grey values: more is fewer bits. roughness: price of a difference of 1 px between neighbouring
-    control points. floor: gradient, squared grey values per px, that even a flat wall counts with. robust: mean error, grey values,
+    control points, a half of it where they want to be ``tear`` px apart. floor: gradient, squared grey values per px, that even a flat wall counts with. robust: mean error, grey values,
     from which a pixel counts less. step: quarter pixels. every: frames from one field to the next. reliable: packets surely arrive in order (a file), so that
     each is acknowledged as it is written.
     """
 
     price: float = 1600.0
     roughness: float = 300.0
+    tear: float = 10.0
     floor: float = 4.0
     robust: float = 8.0
     step: int = 4
     every: int = 2
     reliable: bool = False
-    chain: int = 2
+    chain: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +134,7 @@ class MotionEncoder:
         self._sent: dict[int, _Sent] = {}
         self._now = 0
         self._delay = KEPT
+        self._loss = 0.0
         self._system = np.empty((16, 16, 9, 3), np.float32)
         self._right = np.empty((16, 16, 2), np.float32)
 
@@ -147,11 +155,13 @@ class MotionEncoder:
         if sent is None or sent.acknowledged:
             return
         sent.acknowledged = True
+        self._loss -= LEARNING * self._loss
         delay = max(0, distance(self._now, sequence))
         self._delay = max(delay, self._delay - 1) if self._delay < KEPT else delay
         for other in self._sent.values():
-            if distance(sequence, other.field.sequence) > 0 and not other.acknowledged:
+            if distance(sequence, other.field.sequence) > 0 and not (other.acknowledged or other.lost):
                 other.lost = True
+                self._loss += LEARNING * (1 - self._loss)
 
     def _choose_reference(self, sequence: int) -> None:
         """The newest field that hangs on few enough unacknowledged ones."""
@@ -160,10 +170,13 @@ class MotionEncoder:
         self._now = sequence
         overdue = self._delay + 2 * self.settings.every
         for sent in self._sent.values():
-            sent.lost = sent.lost or (not sent.acknowledged and distance(sequence, sent.field.sequence) > overdue)
+            if not (sent.lost or sent.acknowledged) and distance(sequence, sent.field.sequence) > overdue:
+                sent.lost = True
+                self._loss += LEARNING * (1 - self._loss)
+        chain = self.settings.chain or 3 - sum(self._loss > limit for limit in LOSSES)
         self.reference = None
         for sent in reversed(self._sent.values()):
-            if self._depth(sent) < self.settings.chain:
+            if self._depth(sent) < chain:
                 self.reference = sent.field
                 return
 
@@ -218,6 +231,8 @@ class MotionEncoder:
         self.explained = Explained(wanted, soft, error)
 
     def _search(self, base: Floats, budget: int, sequence: int) -> Change:
+        import cv2
+
         settings, explained = self.settings, self.explained
         assert explained is not None
         reference = self.reference
@@ -226,7 +241,8 @@ class MotionEncoder:
         weight = 1 / (1 + explained.error / np.float32(settings.robust))
         gradient = np.ascontiguousarray(self._there[..., 1:])
         assemble(gradient, target, weight, np.float32(settings.floor), self._system, self._right)
-        smooth(self._system, self._right, start.control, settings.roughness)
+        cells = cv2.resize(explained.wanted - base, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        smooth(self._system, self._right, start.control, settings.roughness, cells, settings.tear)
         price = settings.price
         for _ in range(DEAREST):
             numbers = np.zeros((POINTS, 2), np.int32)
@@ -246,7 +262,7 @@ class MotionEncoder:
         start = no_motion(sequence, self.photo_id) if reference is None else reference
         if not change.numbers.any():
             if reference is None:
-                if self.field is None:
+                if self.field is None or not self.field.control.any():
                     return None
             elif self.field is reference:
                 age = distance(sequence, reference.sequence)

@@ -16,6 +16,7 @@ from codec.entropy import FREQUENCY_BITS
 from codec.motion import MotionTables
 from codec.motion_grid import GRID, LARGEST, LEVELS, UNIT, WEIGHTS, Control
 from codec.motion_syntax import OFFSETS_ARRAY, SIZES_ARRAY, context_of, sign_context_of
+from codec.parameters import Floats
 
 HALF = 128
 """Side of the pictures that the system is made of."""
@@ -93,28 +94,34 @@ def assemble(gradient, target, weight, floor, system, right):  # type: ignore[no
                     system[rows[p], columns[p], e, 2] += both * yy
 
 
-def smooth(system: NDArray[np.float32], right: NDArray[np.float32], control: Control, price: float) -> None:
-    """Put a price on the squared difference of neighbouring control points of reference + change."""
+def smooth(system: Floats, right: Floats, control: Control, price: float, wanted: Floats, tear: float) -> None:
+    """Put a price on the squared difference of neighbouring control points of reference + change.
+
+    control: of the reference. price: where neighbours move alike. wanted: (16, 16, 2), roughly the field that is looked for, px: where
+    neighbours want to be ``tear`` px apart the price is a half, and less beyond: there something passes before something else.
+    """
     c = control.astype(np.float32) / UNIT
-    _smooth(system, right, c, np.float32(price))
+    _smooth(system, right, c, np.float32(price), wanted, np.float32(tear))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _smooth(system, right, c, price):  # type: ignore[no-untyped-def]
+def _smooth(system, right, c, price, wanted, tear):  # type: ignore[no-untyped-def]
     for j in range(GRID):
         for i in range(GRID):
             for e in (1, 3, 5, 7):
                 jj, ii = j + e // 3 - 1, i + e % 3 - 1
                 if 0 <= jj < GRID and 0 <= ii < GRID:
+                    x, y = wanted[j, i, 0] - wanted[jj, ii, 0], wanted[j, i, 1] - wanted[jj, ii, 1]
+                    p = price / (np.float32(1.0) + (x * x + y * y) / (tear * tear))
                     for k in range(2):
-                        system[j, i, 4, 2 * k] += price
-                        system[j, i, e, 2 * k] -= price
-                        right[j, i, k] -= price * (c[j, i, k] - c[jj, ii, k])
+                        system[j, i, 4, 2 * k] += p
+                        system[j, i, e, 2 * k] -= p
+                        right[j, i, k] -= p * (c[j, i, k] - c[jj, ii, k])
 
 
 def search(
-    system: NDArray[np.float32],
-    right: NDArray[np.float32],
+    system: Floats,
+    right: Floats,
     step: float,
     price: float,
     cost: Costs,

@@ -1,6 +1,7 @@
 """``headwire send``: camera or file -> encoder -> transport.
 
-Two threads: one captures and encodes (``FaceEncoder``), the event loop sends. A receiver that joins late, or comes back,
+Two threads: one captures and encodes (``FaceEncoder``), the event loop sends: the photo first, and frames as soon as the
+receiver says that it has the photo. A receiver that joins late, or comes back,
 first gets the session's messages again; frames that nobody can receive are encoded and dropped, so that the encoder's
 state goes on.
 """
@@ -20,11 +21,14 @@ from typing import Any
 from codec.errors import TransportError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
+from codec.packets import KEY_ACK, stamped
+from codec.quantiser import Tables
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
+from transport.control import Control
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, SenderPeer
 from transport.process import ProcessUsage, machine_id, stop_signals
@@ -34,6 +38,9 @@ from transport.waiting import first
 logger = logging.getLogger(__name__)
 
 MAX_FPS = 25.0
+
+RUNGS = {"normal": "normal", "low": "low", "lowest": "lowest"}
+"""Rate on the command line -> rung of the parameter codec: no delay, 40 ms, 120 ms."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,14 @@ class _Sender:
             source, encoder, recorder = await asyncio.to_thread(self._open, stack)
             signalling = open_signalling(settings.signal, settings.room, "sender", settings.token)
             stopped = stack.enter_context(stop_signals())
-            self._hello = {"epoch": self._epoch, "machine": machine_id(), "model": encoder.model_digest}
+            self._encoder = encoder
+            self._hello = {
+                "epoch": self._epoch,
+                "machine": machine_id(),
+                "fps": source.fps,
+                "model": encoder.model_digest,
+                "tables": Tables.load().digest.hex(),
+            }
             try:
                 peer = await first(self._connect(signalling), stopped, self._ended)
                 if peer is None:
@@ -132,7 +146,7 @@ class _Sender:
             )
         )
         tracker = stack.enter_context(FaceTracker(settings.crop))
-        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen))
+        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=RUNGS[settings.rate]))
         recorder = None
         if settings.record is not None:
             rate = Fraction(source.fps).limit_denominator(1000)
@@ -141,7 +155,9 @@ class _Sender:
 
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
-        handlers = Handlers(gone=lambda _: self._gone.set())
+        self._encoder.new_receiver()
+        self._viewer_ready = False
+        handlers = Handlers(key_ack=self._take_key_ack, control=self._take_control, gone=lambda _: self._gone.set())
         options = PeerOptions(link=self._link)
         self._voice = self._open_voice()
         peer = await SenderPeer.connect(
@@ -151,6 +167,14 @@ class _Sender:
         if self._video_began is not None:
             self._begin_voice(self._video_began)
         return peer
+
+    def _take_control(self, message: Control) -> None:
+        if message["kind"] == "photo":
+            self._viewer_ready = True
+
+    def _take_key_ack(self, data: bytes) -> None:
+        if len(data) == KEY_ACK.size:
+            self._encoder.acknowledge(*KEY_ACK.unpack(data))
 
     def _open_voice(self) -> VoiceTrack | None:
         """The microphone, or the sound of the file that is played, where it has one."""
@@ -215,8 +239,8 @@ class _Sender:
         for message in messages:
             if message.channel is Channel.PHOTOS:
                 self._photos.put_nowait(message.data)
-            else:
-                peer.send_parameters(message.data)
+            elif self._viewer_ready:
+                peer.send_parameters(stamped(message.time_ms, message.data))
                 self._sent += 1
                 self._payload_bytes += len(message.data)
 

@@ -217,6 +217,32 @@ def test_preparing_skips_and_lists_what_is_no_face(tmp_path: Path) -> None:
         folder_clips(tmp_path / "store")
 
 
+def test_a_wide_video_is_cut_to_a_square_around_the_face() -> None:
+    from training.pairs_store import squared
+
+    model = FaceModel.load()
+    clip_points = np.stack([model.mean * (90, 90, 90) + (400 + t, 200, 0) for t in range(3)]).astype(np.float32)
+    pictures = [np.zeros((480, 854, 3), np.uint8) for _ in clip_points]
+    for picture, points in zip(pictures, clip_points, strict=True):
+        x, y = points[1, :2].astype(int)
+        picture[y - 3 : y + 4, x - 3 : x + 4] = 255
+    cut, moved = squared(pictures, clip_points)
+    height = moved[1, :, 1].max() - moved[1, :, 1].min()
+    assert height == pytest.approx(256 / 1.75, abs=1)
+    for picture, points in zip(cut, moved, strict=True):
+        assert picture.shape == (256, 256, 3)
+        rows, columns = np.nonzero(picture[..., 0] > 128)
+        assert columns.mean() + 0.5 == pytest.approx(points[1, 0], abs=1.5)
+        assert rows.mean() + 0.5 == pytest.approx(points[1, 1], abs=1.5)
+
+
+def test_identities_can_be_kept_out(tmp_path: Path) -> None:
+    for name in ("id1", "id2"):
+        (tmp_path / name / "video").mkdir(parents=True)
+        (tmp_path / name / "video" / "00001.mp4").touch()
+    assert [clip.split for clip in folder_clips(tmp_path, ["id2"])] == ["train", "validation"]
+
+
 def _grey_video(path: Path) -> None:
     import av
 

@@ -78,7 +78,7 @@ def speech(milliseconds: int, seconds: float) -> list[bytes]:
 
 
 def play(decoder: str, packets: list[bytes]) -> Any:
-    codec = av.CodecContext.create(decoder, "r")
+    codec: Any = av.CodecContext.create(decoder, "r")
     codec.sample_rate, codec.layout = 48_000, "mono"
     sound = [frame.to_ndarray() for packet in packets for frame in codec.decode(av.Packet(packet))]
     return np.concatenate(sound, axis=1)

@@ -159,7 +159,8 @@ class _Run:
                 batch = next(batches).to(self.parts.device)
                 fetched = time.perf_counter()
                 with self._precision():
-                    if counted:
+                    # torch.compile gives up for good on what it first sees being counted.
+                    if counted or settings.compile:
                         out = self.task.step(batch, self.parallel)
                     else:
                         out, flops = step_flops(lambda b=batch: self.task.step(b, self.parallel))  # type: ignore[misc]

@@ -193,8 +193,16 @@ def prepare(
             skipped[target.name] = why
         if progress is not None:
             progress(done, len(jobs))
-    (base / "skipped.tsv").write_text("".join(f"{k}\t{v}\n" for k, v in skipped.items()), encoding="utf-8")
+    _list_skipped(base / "skipped.tsv", {job[1].name for job in jobs}, skipped)
     return skipped
+
+
+def _list_skipped(path: Path, tried: set[str], skipped: dict[str, str]) -> None:
+    """Bring the list up to date; what other calls skipped stays in it."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in before if line.split("\t")[0] not in tried]
+    lines = kept + [f"{name}\t{why}" for name, why in skipped.items()]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _mapped(jobs: Sequence[Job], settings: StoreSettings) -> Iterator[str]:

@@ -38,7 +38,7 @@ def run(settings: PrepareSettings, store: StoreSettings, progress: bool = True) 
         lines = settings.kept_out.read_text(encoding="utf-8").split() if settings.kept_out else []
         clips = folder_clips(settings.folder, lines)
     judged = replace(store, reference_every=sys.maxsize, budget=(PHOTO, PHOTO))
-    skipped = {}
+    skipped: dict[str, str] = {}
     for split, how in (("train", store), ("validation", judged)):
         chosen = [clip for clip in clips if clip.split == split]
         if chosen:

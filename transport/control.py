@@ -38,6 +38,7 @@ define("audio", timestamp=int, time=float)
 define("keys", keys=list)
 define("statistics", received=int, lost=int, late=int)
 define("app", name=str, data=dict)
+define("photo", id=int)
 
 
 def pack(message: Control) -> bytes:

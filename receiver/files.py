@@ -13,6 +13,7 @@ from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
 
+LONGEST_BUNDLE = 4
 ENDINGS = (".mp4", ".mkv", ".y4m")
 
 
@@ -66,6 +67,7 @@ def decode_file(source: Path, target: Path, model_name: str) -> dict[str, Any]:
         if not painter.ready:
             raise BitstreamError(f"{source} holds no whole photo: nothing can be painted from it")
         if reader.frames is not None:
+            bundle += bundle[-1:] * min(reader.frames - frames - len(bundle), LONGEST_BUNDLE * damaged)
             bundle = bundle[: max(0, reader.frames - frames)]
         show(bundle)
     return {

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from codec.errors import BitstreamError
-from codec.packets import encode_window
+from codec.packets import window_integers
 from codec.parameters import FrameParameters, Window
 from codec.photo import CHUNK, MAX_PHOTO_BYTES, Photo, PhotoAssembler, decode_photo, encode_identity, encode_photo
 
@@ -56,7 +56,9 @@ def test_messages_rebuild_the_photo_with_its_fit():
     assert reference is not None
     np.testing.assert_array_equal(reference.picture, decode_photo(CODED))
     np.testing.assert_allclose(reference.identity, IDENTITY, atol=1 / 2048 + 1e-6)
-    assert encode_window(reference.parameters.window) == encode_window(PHOTO.parameters.window)
+    assert window_integers(reference.parameters.window) == window_integers(PHOTO.parameters.window)
+    np.testing.assert_array_equal(reference.fit, PHOTO.fit)
+    assert np.abs(reference.parameters.vector() - PHOTO.parameters.vector())[:28].max() < 0.5
 
 
 def test_a_flipped_bit_in_the_picture_is_noticed():

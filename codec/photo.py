@@ -5,6 +5,7 @@ Layout, big endian (``docs/bitstream.md``)::
 
     identity  u8 0x11 | u8 version | u8 K | K x i16 in 1/1024 standard deviation
     start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 3 x i16 window | fit packet
+    refit     u8 0x14 | u8 photo id | u8 identity version | fit packet, of a photo that is there
     chunk     u8 0x13 | u8 photo id | u32 offset | data
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,7 +35,7 @@ CHUNK = 1000
 _FAST_EXCESS = 1.12
 """Size of the fastest coding over that of speed 6, at the same quality."""
 
-_IDENTITY, _START, _CHUNK = 0x11, 0x12, 0x13
+_IDENTITY, _START, _CHUNK, _REFIT = 0x11, 0x12, 0x13, 0x14
 _START_HEAD = struct.Struct(">BBBI8shhh")
 _CHUNK_HEAD = struct.Struct(">BBI")
 _IDENTITY_STEP = 1 / 1024
@@ -117,6 +118,10 @@ class Photo:
         chunks = range(0, len(self.coded), CHUNK)
         return [start] + [_CHUNK_HEAD.pack(_CHUNK, self.photo_id, i) + self.coded[i : i + CHUNK] for i in chunks]
 
+    def refit(self) -> bytes:
+        """The message that gives a photo that is there another fit, under another identity. Keys stay what they are."""
+        return bytes((_REFIT, self.photo_id, self.identity_version)) + self.coded_fit
+
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:_HASH]
@@ -140,13 +145,15 @@ class PhotoAssembler:
     """
 
     MAX_IN_FLIGHT = 8
+    MAX_PHOTOS = 8
 
     def __init__(self) -> None:
         self._identities: dict[int, Floats] = {}
         self._arriving: dict[int, _Arriving] = {}
+        self._photos: dict[int, ReferenceFrame] = {}
 
     def add(self, message: bytes) -> ReferenceFrame | None:
-        """Take one message; returns the photo that it completes, if it does."""
+        """Take one message; returns the photo that it completes, or gives another fit."""
         kind = message[0] if message else -1
         if kind == _IDENTITY:
             self._add_identity(message)
@@ -156,6 +163,8 @@ class PhotoAssembler:
             return None
         if kind == _CHUNK:
             return self._add_chunk(message)
+        if kind == _REFIT:
+            return self._add_refit(message)
         raise BitstreamError(f"unknown photo message {kind}")
 
     def _add_identity(self, message: bytes) -> None:
@@ -198,4 +207,18 @@ class PhotoAssembler:
             raise BitstreamError(f"photo {photo_id} does not match its hash")
         picture = decode_photo(bytes(arriving.data))
         identity = self._identities[arriving.identity_version]
-        return ReferenceFrame(photo_id, picture, arriving.parameters, identity, arriving.fit)
+        photo = ReferenceFrame(photo_id, picture, arriving.parameters, identity, arriving.fit)
+        self._photos[photo_id] = photo
+        while len(self._photos) > self.MAX_PHOTOS:
+            del self._photos[next(iter(self._photos))]
+        return photo
+
+    def _add_refit(self, message: bytes) -> ReferenceFrame:
+        if len(message) < 3:
+            raise BitstreamError("refit message is truncated")
+        photo, identity = self._photos.get(message[1]), self._identities.get(message[2])
+        if photo is None or identity is None:
+            raise BitstreamError(f"refit of photo {message[1]} under identity {message[2]}: one of them is not here")
+        parameters = FrameParameters.from_vector(dequantise(decode_fit(message[3:])), photo.parameters.window)
+        self._photos[photo.photo_id] = replace(photo, parameters=parameters, identity=identity)
+        return self._photos[photo.photo_id]

@@ -20,11 +20,12 @@ from codec.fitting import Fitter
 from codec.hwfile import Channel, Message
 from codec.packets import window_integers
 from codec.parameter_encoder import ParameterEncoder
-from codec.parameters import FrameParameters, Picture
+from codec.parameters import Floats, FrameParameters, Picture
 from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from codec.stages import Stages
+from sender.identity import IdentityRefiner
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
 
@@ -50,21 +51,20 @@ class EncoderSettings:
 class FaceEncoder:
     """Turns pictures into messages. Not thread-safe: one thread encodes.
 
-    ``session`` holds the messages that a receiver needs before any frame (identity, photo), to be sent again to one that
-    joins later. ``tracked`` is the last frame as cropped. What other threads have to say (``acknowledge``,
-    ``new_receiver``, ``set_rung``) is heeded before the next frame.
+    ``tracked`` is the last frame as cropped. What other threads have to say (``acknowledge``, ``new_receiver``,
+    ``set_rung``) is heeded before the next frame.
     """
 
     def __init__(self, tracker: FaceTracker, model: FaceModel, settings: EncoderSettings) -> None:
         self.stages = Stages()
-        self.session: list[Message] = []
         self.tracked: Tracked | None = None
         self._tracker = tracker
         self._model = model
         self._settings = settings
         self._opening: list[tuple[int, Tracked]] | None = []
-        self._fitter = Fitter(model)
+        self._refiner = IdentityRefiner(model)
         self._smoother = Smoother()
+        self._greet = False
         self._coder: ParameterEncoder | None = None
         self._last: FrameParameters | None = None
         self._orders: deque[Callable[[ParameterEncoder], object]] = deque()
@@ -84,8 +84,8 @@ class FaceEncoder:
         self._orders.append(lambda coder: coder.acknowledge(slot, check))
 
     def new_receiver(self) -> None:
-        """Another receiver will get ``session`` and holds nothing else."""
-        self._orders.append(lambda coder: coder.forget_keys())
+        """Another receiver has come, which holds nothing: it gets identity and photo before the next frame."""
+        self._orders.append(self._greet_next)
 
     def set_rung(self, name: str) -> None:
         """Go on with other steps and bundles: a name of ``Tables.names``."""
@@ -100,10 +100,10 @@ class FaceEncoder:
             tracked = self._tracker.track(picture)
         self.tracked = tracked
         if self._opening is None:
-            return self._frame(tracked, time_ms)
+            return self._heed() + self._frame(tracked, time_ms)
         self._opening.append((time_ms, tracked))
         if tracked.landmarks is not None:
-            self._fitter.fit(tracked.landmarks)
+            self._refiner.add(tracked.landmarks)
         since = next((time for time, t in self._opening if t.landmarks is not None), None)
         if since is None and not self._settings.every_frame:
             self._opening.clear()
@@ -126,24 +126,59 @@ class FaceEncoder:
             messages += self._code(self._last_sent, self._last_time_ms)
         return messages
 
+    def _heed(self) -> list[Message]:
+        """Carry out what other threads asked for; the session's messages for a new receiver."""
+        assert self._coder is not None
+        while self._orders:
+            self._orders.popleft()(self._coder)
+        greet, self._greet = self._greet, False
+        return self._session() if greet else []
+
+    def _greet_next(self, coder: ParameterEncoder) -> None:
+        coder.forget_keys()
+        coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
+        self._greet = True
+
+    def _session(self) -> list[Message]:
+        """What a receiver needs before any frame."""
+        messages = [encode_identity(self._fitter.identity, self._photo.identity_version), *self._photo.messages()]
+        return [Message(Channel.PHOTOS, data) for data in messages]
+
     def _open(self) -> list[Message]:
         assert self._opening is not None
         opening, self._opening = self._opening, None
-        self._fitter = Fitter(self._model, identity=self._fitter.identity)
-        photo = self._photo([t for _, t in opening])
-        self.session = [Message(Channel.PHOTOS, encode_identity(self._fitter.identity, photo.identity_version))]
-        self.session += [Message(Channel.PHOTOS, data) for data in photo.messages()]
-        self._last = photo.parameters
+        self._orders.clear()
+        self._fitter = Fitter(self._model, identity=self._refiner.settle())
+        self._photo = self._choose_photo([t for _, t in opening])
+        self._last = self._photo.parameters
         self._fitter.restart()
-        points = SeenPoints(self._model, self._model.neutral(self._fitter.identity))
-        self._coder = ParameterEncoder(self._settings.rung, points=points)
-        self._coder.set_reference(photo.fit, window_integers(photo.parameters.window))
-        messages = list(self.session)
+        self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
+        self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
+        messages = self._session()
         for time_ms, tracked in opening if self._settings.every_frame else []:
             messages += self._frame(tracked, time_ms)
         return messages
 
-    def _photo(self, opening: list[Tracked]) -> Photo:
+    def _seen_points(self) -> SeenPoints:
+        return SeenPoints(self._model, self._model.neutral(self._fitter.identity))
+
+    def _refine(self, landmarks: Floats) -> list[Message]:
+        """Let the identity go on improving; when that pays, the messages that bring it, and the photo's fit, up to date."""
+        identity = self._refiner.add(landmarks)
+        if identity is None:
+            return []
+        assert self._coder is not None
+        self._fitter.set_identity(identity)
+        self._fitter.restart()
+        parameters = replace(self._fitter.fit(self._photo_landmarks).parameters, window=self._photo.parameters.window)
+        self._fitter.restart()
+        self._smoother.restart()
+        self._photo = Photo(0, self._photo.identity_version + 1, self._photo.coded, parameters)
+        self._coder.points = self._seen_points()
+        messages = [encode_identity(identity, self._photo.identity_version), self._photo.refit()]
+        return [Message(Channel.PHOTOS, data) for data in messages]
+
+    def _choose_photo(self, opening: list[Tracked]) -> Photo:
         chosen = self._settings.reference
         if isinstance(chosen, str):
             seen = [t for t in opening if t.landmarks is not None]
@@ -152,20 +187,22 @@ class FaceEncoder:
             best = 0 if chosen == "first" else best_reference([t.picture for t in seen], landmarks, fits)
             chosen = seen[best]
         assert chosen.landmarks is not None
+        self._photo_landmarks = chosen.landmarks
         self._fitter.restart()
         parameters = replace(self._fitter.fit(chosen.landmarks).parameters, window=chosen.window)
         return Photo(0, 0, encode_photo(chosen.picture, self._settings.photo_bytes), parameters)
 
     def _frame(self, tracked: Tracked, time_ms: int) -> list[Message]:
+        messages = []
         with self.stages.measure("fit"):
+            if tracked.landmarks is not None and not self._settings.every_frame:
+                messages = self._refine(tracked.landmarks)
             parameters = self._smoother.smooth(self._fit(tracked))
         with self.stages.measure("encode"):
-            return self._code(parameters, time_ms)
+            return messages + self._code(parameters, time_ms)
 
     def _code(self, parameters: FrameParameters, time_ms: int) -> list[Message]:
         assert self._coder is not None
-        while self._orders:
-            self._orders.popleft()(self._coder)
         self._last_sent, self._last_time_ms = parameters, time_ms
         window = window_integers(parameters.window)
         data = self._coder.encode(parameters.vector(), parameters.confidence, window)

@@ -155,7 +155,6 @@ class _Sender:
 
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
-        self._encoder.new_receiver()
         self._viewer_ready = False
         handlers = Handlers(key_ack=self._take_key_ack, control=self._take_control, gone=lambda _: self._gone.set())
         options = PeerOptions(link=self._link)
@@ -164,6 +163,7 @@ class _Sender:
             signalling, self._hello, handlers=handlers, options=options, audio_track=self._voice
         )
         self._peer = peer
+        self._encoder.new_receiver()
         if self._video_began is not None:
             self._begin_voice(self._video_began)
         return peer
@@ -210,7 +210,6 @@ class _Sender:
                 self._gone.set()
                 await asyncio.sleep(0.5)
                 continue
-            self._post(list(encoder.session))
 
     def _frames(self, source: Source, encoder: FaceEncoder, recorder: Sink | None) -> None:
         """The frame's path, in its own thread: captured -> encoder -> messages -> the loop."""

@@ -61,6 +61,20 @@ def test_messages_rebuild_the_photo_with_its_fit():
     assert np.abs(reference.parameters.vector() - PHOTO.parameters.vector())[:28].max() < 0.5
 
 
+def test_a_refit_gives_a_photo_another_fit_and_identity():
+    receiving = assembler()
+    first = [receiving.add(m) for m in PHOTO.messages()][-1]
+    other = Photo(0, 2, CODED, FrameParameters.from_vector(PHOTO.parameters.vector() + 0.5))
+    with pytest.raises(BitstreamError, match="identity 2"):
+        receiving.add(other.refit())
+    receiving.add(encode_identity(2 * IDENTITY, 2))
+    again = receiving.add(other.refit())
+    assert again.picture is first.picture
+    np.testing.assert_allclose(again.identity, 2 * IDENTITY, atol=1e-3)
+    assert np.abs(again.parameters.vector() - other.parameters.vector())[:28].max() < 0.5
+    np.testing.assert_array_equal(again.fit, first.fit)
+
+
 def test_a_flipped_bit_in_the_picture_is_noticed():
     receiving = assembler()
     messages = PHOTO.messages()

@@ -27,8 +27,11 @@ SHARE = 0.88
 GROWTH = 2.5
 """Most by which the rate grows from one report to the next."""
 
+LEAST_KBPS = 8.0
+"""What a link is believed to carry as long as no queue was seen."""
+
 GUESS = 1.25
-"""What a link is believed to carry beyond the face, as long as no queue was seen."""
+"""The same, in units of what the face takes of it."""
 
 TRANSIT = 0.034
 """Seconds that a packet's part of a photo may take on the link beside a face, and without one."""
@@ -98,6 +101,8 @@ class PhotoPacer:
     def vehicle_at(self, now: float) -> float:
         """When a packet with a part of a photo alone may leave, s: beside a face in the gaps that it leaves."""
         self._fill(now)
+        if self._beside and now - self._face_at > _FACE_MEMORY:
+            self._leave_face()
         want = 1 if self._beside else min(self._blocks(), _OPENING_BLOCKS)
         at = now + max(0.0, (want * BLOCK - self._tokens) / (self.kbps * 125))
         if not self._beside:
@@ -116,7 +121,8 @@ class PhotoPacer:
     def update(self, state: LinkState) -> None:
         """A report came."""
         now = state.time
-        self._beside = now - self._face_at < _FACE_MEMORY
+        if self._beside and now - self._face_at > _FACE_MEMORY:
+            self._leave_face()
         used, self._octets = self._octets, 0
         apart = now - self._updated if self._updated is not None else 0.0
         self._updated = now
@@ -158,8 +164,14 @@ class PhotoPacer:
     def _capacity(self) -> float:
         """What the link is known to carry, kbps, or guessed to before it showed."""
         known = max((kbps for _, kbps in self._floors), default=0.0)
-        guess = GUESS * self._face_kbps + self.kbps
+        guess = max(LEAST_KBPS, GUESS * self._face_kbps + self.kbps)
         return known if self._limited and self._floors else max(known, guess)
+
+    def _leave_face(self) -> None:
+        self._beside = False
+        self._face_kbps = 0.0
+        if not self._limited:
+            self.kbps = max(self.kbps, OPENING_KBPS)
 
     def _behind(self, now: float) -> float:
         """Bytes that the link has not carried yet, by what it is known to carry."""

@@ -111,7 +111,7 @@ def open_sink(
     if spec == "camera":
         from receiver.sinks_camera import VirtualCameraSink
 
-        return VirtualCameraSink(fps)
+        return VirtualCameraSink(float(fps))
     if kind == "browser":
         from receiver.sinks_browser import DEFAULT_PORT, BrowserSink
 

@@ -34,12 +34,13 @@ LONGEST_GAP_S = 10.0
 
 def rational(fps: float | Fraction) -> Fraction:
     """The frame rate as the fraction that is meant: 23.976 is 24000/1001. Raises nothing; 0 and nonsense become 25."""
-    if not 0 < fps < 1e5:
+    rate = float(fps)
+    if not 0 < rate < 1e5:
         return Fraction(25)
-    if abs(fps - round(fps)) < 1e-4:
-        return Fraction(round(fps))
-    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
-    if ntsc and abs(float(ntsc) - fps) < 1e-3:
+    if abs(rate - round(rate)) < 1e-4:
+        return Fraction(round(rate))
+    ntsc = Fraction(round(rate * 1.001) * 1000, 1001)
+    if ntsc and abs(float(ntsc) - rate) < 1e-3:
         return ntsc
     return Fraction(fps).limit_denominator(1000)
 

@@ -178,6 +178,8 @@ def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         "setup_bytes_forward": sent["setup_bytes_forward"],
         "setup_bytes_return": shown["setup_bytes_return"],
         "setup_seconds": sent["setup_seconds"],
+        "carrier": sent["carrier"],
+        "rungs": sent["rungs"],
     }
     names = "latency_ms freeze_ms_max lost recovered late skipped early damaged av_skew_ms".split()
     figures |= {name: shown[name] for name in names}

@@ -8,10 +8,10 @@ from codec.face_model import FaceModel
 from codec.fitting import FitSettings, Fitter
 from codec.parameters import Floats
 
-SOLVE_AT = (1, 4, 10, 25, 50, 100, 200)
+SOLVE_AT = (1, 4, 10, 25, 75, 200)
 """Frames with a face after which the identity is solved anew; the last are 8 s at 25 frames a second."""
 
-WORTH_PX = 0.35
+WORTH_PX = 0.5
 """Rms movement of the neutral face, pixels of a face that is 141 px high, from which on a new identity is sent."""
 
 _FACE_SCALE = 73.8

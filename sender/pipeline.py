@@ -29,9 +29,11 @@ from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
 from transport.control import Control
+from transport.feedback import LinkState
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, SenderPeer
 from transport.process import ProcessUsage, machine_id, stop_signals
+from transport.rate_control import LADDERS, RateController
 from transport.signalling import Signalling, open_signalling
 from transport.waiting import first
 
@@ -39,17 +41,14 @@ logger = logging.getLogger(__name__)
 
 MAX_FPS = 25.0
 
-RUNGS = {"normal": "normal", "low": "low", "lowest": "lowest"}
-"""Rate on the command line -> rung of the parameter codec: no delay, 40 ms, 120 ms."""
-
 
 @dataclass(frozen=True)
 class SendSettings:
     """What ``headwire send`` was asked for, in the order of its options.
 
     signal: URL of the signalling server or ``paste``. camera or play: the source. reference: ``auto``, ``first`` or a
-    picture file. record: keep the coded pictures there. loop: play the file again when it ends. start: skip so many
-    seconds of it.
+    picture file. rate: the rung to begin with, and the dearest that is used: a narrow link is given cheaper ones.
+    record: keep the coded pictures there. loop: play the file again when it ends. start: skip so many seconds of it.
     """
 
     room: str
@@ -90,6 +89,8 @@ class _Sender:
         self._photos: asyncio.Queue[bytes] = asyncio.Queue()
         self._ended = asyncio.Event()
         self._failure: Exception | None = None
+        self._rate: RateController | None = None
+        self._rungs_used: list[str] = []
         self._gone = asyncio.Event()
         self._captured = self._sent = self._payload_bytes = self._reference_bytes = 0
 
@@ -146,7 +147,7 @@ class _Sender:
             )
         )
         tracker = stack.enter_context(FaceTracker(settings.crop))
-        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=RUNGS[settings.rate]))
+        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate))
         recorder = None
         if settings.record is not None:
             rate = Fraction(source.fps).limit_denominator(1000)
@@ -163,10 +164,26 @@ class _Sender:
             signalling, self._hello, handlers=handlers, options=options, audio_track=self._voice
         )
         self._peer = peer
+        voice = self._voice.options.bit_rate / 1000 if self._voice else 0.0
+        ladder = [rung for rung in LADDERS[peer.carrier] if rung.frame_rate == MAX_FPS]
+        first = next(i for i, rung in enumerate(ladder) if rung.name == self._settings.rate)
+        self._rate = RateController(ladder[first:], voice_kbps=voice)
+        self._rungs_used = [self._settings.rate]
         self._encoder.new_receiver()
         if self._video_began is not None:
             self._begin_voice(self._video_began)
         return peer
+
+    def _take_link(self, state: LinkState) -> None:
+        """How the link is, about once a second: another rung, perhaps."""
+        if self._rate is None:
+            return
+        before, after = self._rate.rung, self._rate.update(state)
+        if after != before:
+            name = self._rate.rungs[after].name
+            logger.info("rung %s: %s", name, state)
+            self._rungs_used.append(name)
+            self._encoder.set_rung(name)
 
     def _take_control(self, message: Control) -> None:
         if message["kind"] == "photo":
@@ -268,5 +285,7 @@ class _Sender:
             "stages_ms": encoder.stages.medians_ms(),
             "cpu_percent": {"sender": usage.cpu_percent},
             "rss_mb": {"sender": usage.rss_mb},
+            "carrier": self._peer.carrier,
+            "rungs": self._rungs_used,
             "setup_seconds": round(self._peer.setup_seconds, 3),
         }

@@ -6,11 +6,14 @@ is compared. Means over the people, each of whom counts the same.
 
 from __future__ import annotations
 
+import json
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,7 +33,11 @@ from training.entropy import Sequence35
 from training.motion import FRAME_RATE, WarpedClip, quantised, warped
 
 EVERY = 5
-PRICES = (16000.0, 6400.0, 3200.0, 1600.0, 800.0, 400.0)
+STEPS = ((4, 16000.0), (4, 6400.0), (4, 3200.0), (2, 3200.0), (2, 1600.0), (2, 800.0), (2, 400.0))
+"""Frames from field to field and price of a bit: the curve's points."""
+
+SHAKE = 10.0
+"""px by which a shaken camera moves the picture either way."""
 RUNG = "low"
 """Of the parameters, unless said otherwise."""
 
@@ -52,13 +59,13 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A coded clip. truth, shown: (N, 256, 256, 3), every EVERY-th frame. kbps: of the field. flicker: mean difference of successive
-    frames over the original's. encode_ms, extra_ms: medians of the sender's loop per field and of the viewer's extra per frame."""
+    """A coded clip. truth, shown: (N, 256, 256, 3), every EVERY-th frame. kbps: of the field. flicker: mean difference of
+    successive frames, of what is shown and of the original. encode_ms, extra_ms: medians of the sender's loop per field and of the viewer's extra per frame."""
 
     truth: Picture
     shown: Picture
     kbps: float
-    flicker: float
+    flicker: tuple[float, float]
     encode_ms: float
     extra_ms: float
 
@@ -74,6 +81,10 @@ class Filmed:
     photo: Picture
     photo_bytes: int
     parameters_kbps: float
+
+    def flow(self, number: int) -> Floats:
+        """The viewer's flow of one frame, (256, 256, 2), px."""
+        return np.asarray(self.flows[number].astype(np.float32) + _GRID)
 
 
 _GRID = np.dstack(np.meshgrid(np.arange(256, dtype=np.float32) + 0.5, np.arange(256, dtype=np.float32) + 0.5))
@@ -94,69 +105,20 @@ def filmed(clip: WarpedClip, stop: int | None = None) -> Filmed:
     )
 
 
+@dataclass(eq=False)
+class _Wire:
+    """One call's field packets: what was sent, what came, and how long both ends took."""
+
+    size: int = 0
+    arrived: dict[int, bytes] = field(default_factory=dict)
+    encode_ms: list[float] = field(default_factory=list)
+    decode_ms: list[float] = field(default_factory=list)
+
+
 def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
     """Code a clip, lose what is lost, decode it, show it."""
-    import cv2
-
-    encoder, decoder, track = MotionEncoder(call.settings), MotionDecoder(), MotionTrack()
-    encoder.set_photo(0, clip.photo)
-    chance = random.Random(seed)
-    enlarged = cv2.resize(clip.photo, (512, 512), interpolation=cv2.INTER_LANCZOS4)
-    size = 0
-    encode_ms: list[float] = []
-    extra_ms: list[float] = []
-    acknowledged: list[int] = []
-    arrived: dict[int, bytes] = {}
-    shown: dict[int, Picture] = {}
-    every = call.settings.every
-    count = len(clip.pictures)
-
-    def take(number: int) -> bool:
-        if number not in arrived:
-            return False
-        start = time.perf_counter()
-        try:
-            track.add(decoder.decode(arrived[number], number))
-        except BitstreamError:
-            return False
-        decode_ms.append(1000 * (time.perf_counter() - start))
-        return True
-
-    decode_ms: list[float] = []
-    for number in range(count):
-        if number % every == 0 and call.motion and number > 0:
-            while acknowledged and acknowledged[0] + call.late <= number:
-                encoder.acknowledge(acknowledged.pop(0))
-            flow = clip.flows[number].astype(np.float32) + _GRID
-            start = time.perf_counter()
-            data = encoder.encode(clip.pictures[number], flow, number)
-            encode_ms.append(1000 * (time.perf_counter() - start))
-            if data is not None:
-                size += len(data)
-                if chance.random() >= call.loss:
-                    arrived[number] = data
-                    if take(number):
-                        acknowledged.append(number)
-    # What the viewer shows: a frame between two fields has the later one at hand if its buffer is ahead by that much.
-    decoder.reset()
-    track.clear()
-    taken = -1
-    for number in range(count):
-        horizon = number + (every - 1 if call.ahead else 0)
-        while taken < min(horizon, count - 1):
-            taken += 1
-            take(taken)
-        if number % EVERY > 1:
-            continue
-        flow = clip.flows[number].astype(np.float32) + _GRID
-        start = time.perf_counter()
-        got = track.at(number, 0)
-        if got is not None:
-            got.apply(flow)
-        extra_ms.append(1000 * (time.perf_counter() - start))
-        flow *= np.float32(2)
-        flow -= np.float32(0.5)
-        shown[number] = cv2.remap(enlarged, flow, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    wire = _sent(clip, call, seed) if call.motion else _Wire()
+    shown, extra_ms = _viewed(clip, call, wire)
     numbers = [n for n in shown if n % EVERY == 0]
     pairs = [n for n in numbers if n + 1 in shown]
 
@@ -166,37 +128,115 @@ def coded(clip: Filmed, call: Call, seed: int = 1) -> Shown:
     return Shown(
         clip.pictures[numbers],
         np.stack([shown[n] for n in numbers]),
-        8 * size / (count / FRAME_RATE) / 1000,
-        change(shown) / change(clip.pictures),
-        median(encode_ms) if encode_ms else 0.0,
-        median(extra_ms) + (sum(decode_ms) / max(1, count) if decode_ms else 0.0),
+        8 * wire.size / (len(clip.pictures) / FRAME_RATE) / 1000,
+        (change(shown), change(clip.pictures)),
+        median(wire.encode_ms or [0.0]),
+        median(extra_ms) + sum(wire.decode_ms) / len(clip.pictures),
     )
+
+
+def _sent(clip: Filmed, call: Call, seed: int) -> _Wire:
+    """The sender, and a receiver that acknowledges what it can decode."""
+    encoder, decoder = MotionEncoder(call.settings), MotionDecoder()
+    encoder.set_photo(0, clip.photo)
+    chance, wire = random.Random(seed), _Wire()
+    acknowledged: list[int] = []
+    for number in range(call.settings.every, len(clip.pictures), call.settings.every):
+        while acknowledged and acknowledged[0] + call.late <= number:
+            encoder.acknowledge(acknowledged.pop(0))
+        flow = clip.flow(number)
+        start = time.perf_counter()
+        data = encoder.encode(clip.pictures[number], flow, number)
+        wire.encode_ms.append(1000 * (time.perf_counter() - start))
+        if data is None:
+            continue
+        wire.size += len(data)
+        if chance.random() < call.loss:
+            continue
+        start = time.perf_counter()
+        try:
+            decoder.decode(data, number)
+        except BitstreamError:
+            continue
+        wire.decode_ms.append(1000 * (time.perf_counter() - start))
+        wire.arrived[number] = data
+        acknowledged.append(number)
+    return wire
+
+
+def _viewed(clip: Filmed, call: Call, wire: _Wire) -> tuple[dict[int, Picture], list[float]]:
+    """The viewer: number of the frame -> picture, for every EVERY-th and the one after it; ms of the field in each."""
+    import cv2
+
+    enlarged = cv2.resize(clip.photo, (512, 512), interpolation=cv2.INTER_LANCZOS4)
+    decoder, track = MotionDecoder(), MotionTrack()
+    shown, extra_ms = {}, []
+    ahead = call.settings.every - 1 if call.ahead else 0
+    taken = 0
+    for number in range(len(clip.pictures)):
+        while taken < min(number + ahead + 1, len(clip.pictures)):
+            if taken in wire.arrived:
+                track.add(decoder.decode(wire.arrived[taken], taken))
+            taken += 1
+        if number % EVERY > 1:
+            continue
+        flow = clip.flow(number)
+        start = time.perf_counter()
+        got = track.at(number, 0)
+        if got is not None:
+            got.apply(flow)
+        extra_ms.append(1000 * (time.perf_counter() - start))
+        source = flow * np.float32(2) - np.float32(0.5)
+        shown[number] = cv2.remap(enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return shown, extra_ms
 
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one way of coding, means over the people. kbps: of the field alone."""
+    """Figures of one way of coding, means over the people; flicker: over all frames. kbps: of the field alone;
+    payload_kbps: with the parameters."""
 
     lpips: float
     psnr: float
     l1: float
     kbps: float
+    payload_kbps: float
     flicker: float
     encode_ms: float
     extra_ms: float
 
 
-def measured(films: Sequence[Filmed], call: Call, distance: Callable[[Picture, Picture], Any] | None) -> Row:
+Distance = Callable[[Picture, Picture], Any]
+
+
+def measured(films: Sequence[Filmed], call: Call, distance: Distance | None = None) -> Row:
     """Code all clips one way. distance: LPIPS; ``None``: leave it out (0)."""
     people: dict[str, list[list[float]]] = {}
+    changes = np.zeros(2)
     for film in films:
         got = coded(film, call)
         rest = slice(1, None)
-        lpips = float(distance(got.truth[rest], got.shown[rest]).mean()) if distance else 0.0
-        psnr, l1 = metrics.psnr(got.truth[rest], got.shown[rest]), metrics.l1(got.truth[rest], got.shown[rest])
-        row = [lpips, float(psnr.mean()), float(l1.mean()), got.kbps, got.flicker, got.encode_ms, got.extra_ms]
+        truth, shown = got.truth[rest], got.shown[rest]
+        lpips = float(distance(truth, shown).mean()) if distance else 0.0
+        picture = [lpips, float(metrics.psnr(truth, shown).mean()), float(metrics.l1(truth, shown).mean())]
+        row = [*picture, got.kbps, got.kbps + film.parameters_kbps, got.encode_ms, got.extra_ms]
         people.setdefault(film.identity, []).append(row)
-    return Row(*np.mean([np.mean(rows, 0) for rows in people.values()], 0))
+        changes += np.array(got.flicker) * len(truth)
+    means = np.mean([np.mean(rows, 0) for rows in people.values()], 0)
+    return Row(*means[:5], float(changes[0] / changes[1]), *means[5:])
+
+
+def still(film: Filmed, seconds: float = 10, at: int = 40) -> float:
+    """kbps of the field where nothing moves: one frame held, with a camera's noise."""
+    at = min(at, len(film.pictures) - 1)
+    noise = np.random.default_rng(1)
+    count = round(seconds * FRAME_RATE)
+    pictures = np.stack(
+        [np.clip(film.pictures[at] + noise.normal(0, 2, (256, 256, 3)), 0, 255).astype(np.uint8) for _ in range(count)]
+    )
+    held = replace(film, pictures=pictures, flows=np.repeat(film.flows[at : at + 1], count, 0))
+    wire = _sent(held, Call(), 1)
+    return 8 * wire.size / seconds / 1000
 
 
 def films(
@@ -212,3 +252,45 @@ def through(rung: str, model: FaceModel, neutral: Floats, vectors: Floats) -> tu
     """The parameters through their own codec."""
     packets, shown = rate_curve.coded(Sequence35("", "", neutral, vectors), rung, Tables.load(), model)
     return shown, sum(map(len, packets))
+
+
+def run() -> dict[str, Any]:
+    """All figures: the curve over the price of a bit, acknowledgements that are late, loss, a shaken camera, a still one."""
+    distance = metrics.Lpips("alex")
+    filmed_clips = films()
+    result: dict[str, Any] = {
+        "people": len({f.identity for f in filmed_clips}),
+        "photo_bytes": float(np.mean([f.photo_bytes for f in filmed_clips])),
+        "parameters": RUNG,
+        "off": asdict(measured(filmed_clips, Call(motion=False), distance)),
+        "curve": [],
+    }
+    for every, price in STEPS:
+        call = Call(MotionSettings(price=price, every=every, reliable=True))
+        result["curve"].append({"price": price, "every": every} | asdict(measured(filmed_clips, call, distance)))
+    plain = MotionSettings()
+    for name, call in {
+        "file": Call(replace(plain, reliable=True)),
+        "late_8": Call(plain, late=8),
+        "late_8_loss_10": Call(plain, late=8, loss=0.1),
+        "no_buffer": Call(replace(plain, reliable=True), ahead=False),
+    }.items():
+        result[name] = asdict(measured(filmed_clips, call))
+    result["still_kbps"] = float(np.mean([still(f) for f in filmed_clips]))
+    del filmed_clips
+    shaken = films(shake=SHAKE)
+    result["shaken"] = asdict(measured(shaken, Call()))
+    result["shaken_off"] = asdict(measured(shaken, Call(motion=False)))
+    return result
+
+
+def main() -> None:
+    """``python -m bench.motion [FILE.json]``."""
+    result = run()
+    print(json.dumps(result, indent=1))
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

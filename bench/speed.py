@@ -15,9 +15,11 @@ import numpy as np
 
 from codec.face_model import FaceModel
 from codec.fitting import Fitter
-from codec.packets import FramePacket, decode_frame, encode_frame
+from codec.parameter_codec import ParameterDecoder
+from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import ReferenceFrame
 from codec.raster import flow, pncc, pncc_colours, rasterise
+from codec.seen_points import SeenPoints
 from models.generator import DrivingFrame
 from models.zoo import ZOO, create
 from sender.capture import open_source
@@ -38,13 +40,15 @@ def run() -> dict[str, Any]:
         pictures = [frame.picture for frame, _ in zip(source, range(FRAMES), strict=False)]
     figures: dict[str, Any] = {"frames": len(pictures)}
 
-    def stage(name: str, work: Callable[[Any], Any], inputs: Iterable[Any]) -> list[Any]:
+    def stage(name: str, work: Callable[[Any], Any], inputs: Iterable[Any], keep: bool = True) -> list[Any]:
+        # what is kept makes every allocation a new page: pictures are not, as in a call
         results, walls, cpus = [], [], []
         for item in inputs:
             wall, cpu = time.perf_counter(), time.process_time()
-            results.append(work(item))
+            result = work(item)
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
+            results += [result] if keep else []
         p50, p95 = 1000 * np.percentile(walls[10:], (50, 95))
         figures[name] = {
             "median": round(float(p50), 4),
@@ -60,26 +64,25 @@ def run() -> dict[str, Any]:
         opening.fit(seen.landmarks)
     fitter = Fitter(model, identity=opening.identity)
     fits = [result.parameters for result in stage("fit", fitter.fit, [seen.landmarks for seen in tracked])]
-    packets = [FramePacket(i, 40 * i, p) for i, p in enumerate(fits)]
-    coded = stage("encode", encode_frame, packets)
-    stage("decode", decode_frame, coded)
     neutral = model.neutral(fitter.identity)
+    encoder = ParameterEncoder("normal", points=SeenPoints(model, neutral))
+    coded = stage("encode", encoder.encode, [p.vector() for p in fits])
+    stage("decode", ParameterDecoder().decode, [data for data in coded if data is not None])
     meshes = stage("mesh", lambda p: model.project(model.express(neutral, p.expression), p.camera), fits)
     colours, source_points = pncc_colours(model), meshes[0]
 
-    def pncc_and_flow(vertices: Any) -> Any:
+    def pncc_and_flow(vertices: Any) -> None:
         visibility = rasterise(vertices, model.triangles)
         pncc(visibility, colours)
         flow(visibility, model.triangles, source_points)
-        return visibility
 
-    seen_triangles = stage("PNCC and flow", pncc_and_flow, meshes)
-    driving = [DrivingFrame(*parts) for parts in zip(fits, meshes, seen_triangles, strict=True)]
+    stage("PNCC and flow", pncc_and_flow, meshes, keep=False)
+    driving = [DrivingFrame(p, v, rasterise(v, model.triangles)) for p, v in zip(fits, meshes, strict=True)]
     for name in ZOO:
         generator = create(name, model)
         start = time.perf_counter()
         generator.prepare(ReferenceFrame(0, tracked[0].picture, replace(fits[0]), fitter.identity))
         figures[f"{name}: prepare, once a photo"] = {"median": round(1000 * (time.perf_counter() - start), 3)}
-        stage(f"{name}: generate", generator.generate, driving)
-    stage("floor: copy of a picture", np.copy, [t.picture for t in tracked])
+        stage(f"{name}: generate", generator.generate, driving, keep=False)
+    stage("floor: copy of a picture", np.copy, [t.picture for t in tracked], keep=False)
     return figures

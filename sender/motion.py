@@ -53,8 +53,8 @@ class MotionSettings:
     price: float = 1600.0
     roughness: float = 300.0
     tear: float = 10.0
-    floor: float = 4.0
-    robust: float = 8.0
+    floor: float = 2.0
+    robust: float = 24.0
     step: int = 4
     every: int = 2
     reliable: bool = False

@@ -9,7 +9,7 @@ from tests.test_transport_audio import chirp, write_sound
 from tests.transport_calls import Seen, call, join, local, until
 from transport.audio import FileAudioTrack, Samples, VoiceOptions
 from transport.carriers import DATA_CHANNEL, FACE, OPUS, PHOTO, CarrierTrack, choose, unload
-from transport.feedback import CALM, LinkMeter, Report, Reporter
+from transport.feedback import CALM, LinkMeter, LinkState, Report, Reporter
 from transport.opus_extension import OpusPacket
 from transport.peer import Handlers, ReceiverPeer, SenderPeer
 from transport.signalling_server import SignallingServer
@@ -164,3 +164,26 @@ def test_a_report_of_what_was_never_sent_is_nothing() -> None:
     state = meter.report(Report(1, 2, 65535, 65535, 255, 6), 1.0)
     assert state is not None
     assert 0 <= state.loss <= 1
+
+
+def test_a_data_channel_tells_the_link_by_its_acknowledgements() -> None:
+    """20 kbps into a link of 10, then into one that loses a quarter."""
+
+    async def states(link: str, seconds: float) -> list[LinkState]:
+        told: list[LinkState] = []
+        async with asyncio.timeout(20), call(local(link, carriers=(DATA_CHANNEL,))) as c:
+            connection = c.sender._connection
+            connection.watch_link(told.append)
+            for _ in range(round(seconds / 0.04)):
+                c.sender.send_parameters(bytes(8))
+                await asyncio.sleep(0.04)
+        return told
+
+    async def main() -> None:
+        narrow, lossy = await asyncio.gather(states("rate=10,delay=20", 4), states("loss=0.25,delay=20,seed=3", 5))
+        assert narrow[-1].queueing > 0.2
+        assert 6 < narrow[-1].delivered_kbps < 13
+        assert 0.1 < sum(state.loss for state in lossy) / len(lossy) < 0.45
+        assert min(state.queueing for state in lossy) < 0.05
+
+    asyncio.run(main())

@@ -29,6 +29,7 @@ from codec.errors import BitstreamError, TransportError
 from transport.carriers import CarrierTrack
 from transport.consent import Consent
 from transport.datagrams import keep_drained
+from transport.feedback import LinkState
 from transport.metering import IP_UDP_HEADER, Meter
 from transport.rtp_tuning import SDP_LINES, RtpTuning
 from transport.sctp_tuning import SctpTuning
@@ -118,6 +119,11 @@ class Connection:
         """Let ``opened`` raise this."""
         self._failure = failure
         self._open.set()
+
+    def watch_link(self, on_state: Callable[[LinkState], None]) -> None:
+        """Be told what SCTP's acknowledgements say of the link that the parameters channel uses."""
+        assert self._tuning is not None
+        self._tuning.link.on_state = on_state
 
     async def close(self) -> None:
         if self._tuning is not None:

@@ -393,6 +393,8 @@ class SenderPeer(_Peer):
         if can_carry and choose(self._options.carriers, carriers) == OPUS:
             assert isinstance(audio, CarrierTrack)
             self._use_opus(audio)
+        else:
+            connection.watch_link(lambda state: self._handlers.link(state))
         await connection.accept(answer)
         return answer
 

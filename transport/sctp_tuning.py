@@ -19,7 +19,9 @@ import time
 from contextlib import suppress
 
 from aiortc import RTCSctpTransport
-from aiortc.rtcsctptransport import DataChunk, SackChunk
+from aiortc.rtcsctptransport import Chunk, DataChunk, SackChunk
+
+from transport.sctp_link import SctpLink
 
 LAZY = 0.4
 EAGER = 0.06
@@ -32,11 +34,14 @@ RETRANSMISSION = (1.0, 2.5)
 
 
 class SctpTuning:
-    """Attach to an association before it starts; ``cancel`` when the connection closes."""
+    """Attach to an association before it starts; ``cancel`` when the connection closes. ``link``: what the acknowledgements
+    of the lazy stream say of the way there."""
 
     def __init__(self, sctp: RTCSctpTransport, lazy_stream: int) -> None:
         """lazy_stream: of the data that is never sent again."""
+        self.link = SctpLink(LAZY)
         self._sctp = sctp
+        self._send_chunk_now = sctp._send_chunk
         self._lazy_stream = lazy_stream
         self._send_sack_now = sctp._send_sack
         self._receive_data = sctp._receive_data_chunk
@@ -49,6 +54,7 @@ class SctpTuning:
         self._timer: asyncio.TimerHandle | None = None
         sctp._rto = RETRANSMISSION[0]
         sctp._cwnd = WINDOW_FLOOR
+        sctp._send_chunk = self._send_chunk  # type: ignore[method-assign]
         sctp._send_sack = self._send_sack  # type: ignore[method-assign]
         sctp._receive_data_chunk = self._receive_data_chunk  # type: ignore[method-assign]
         sctp._receive_sack_chunk = self._receive_sack_chunk  # type: ignore[method-assign]
@@ -85,7 +91,13 @@ class SctpTuning:
         with suppress(ConnectionError):
             await self._send_sack_now()
 
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        if isinstance(chunk, DataChunk) and chunk.stream_id == self._lazy_stream and chunk._sent_count == 1:
+            self.link.sent(chunk.tsn, len(chunk.user_data), time.monotonic())
+        await self._send_chunk_now(chunk)
+
     async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
+        self.link.acknowledged(chunk.cumulative_tsn, chunk.gaps, time.monotonic())
         await self._receive_sack(chunk)
         self._keep_floor()
 

@@ -1,0 +1,223 @@
+"""Video codecs through PyAV as a call would use them: real time, no B frames, no look-ahead, one key frame at the start.
+
+A rate is the clip's bit rate **on the wire**, kbps, key frame and headers included: ``20``, or ``20@192:12.5`` with the
+side of the coded picture and the frames a second; without them those of ``LADDER``. The quantiser is the finest constant
+one with which the whole clip fits; it is searched, which flatters these codecs: a call has to guess.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bench.codecs import Codec, Encoded, Frames, MissingCodecError, Packet, rtp_bytes
+from codec.errors import HeadwireError, UsageError
+
+SIZES = (256, 192, 128)
+RATES_HZ = (25.0, 12.5, 8.0)
+
+LADDER = ((6.0, 128, 8.0), (12.0, 128, 12.5), (24.0, 192, 12.5), (math.inf, 256, 25.0))
+"""Up to so many kbps: side of the picture, frames a second."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """encoder, decoder: as FFmpeg names them. options: of the encoder; ``{q}`` is the quantiser, coarsest to finest."""
+
+    encoder: str
+    decoder: str
+    options: dict[str, str]
+    coarsest: int
+    finest: int = 10
+    bit_rate: int = 0
+
+
+SETTINGS = {
+    "av1": Settings(
+        "libsvtav1",
+        "libdav1d",
+        {"preset": "6", "crf": "{q}", "svtav1-params": "pred-struct=1:keyint=-1:lp=1:rtc=1"},
+        63,
+    ),
+    "av1-aom": Settings(
+        "libaom-av1",
+        "libdav1d",
+        {"usage": "realtime", "cpu-used": "6", "crf": "{q}", "lag-in-frames": "0"},
+        63,
+    ),
+    "vp9": Settings(
+        "libvpx-vp9",
+        "vp9",
+        {"deadline": "realtime", "cpu-used": "5", "crf": "{q}", "lag-in-frames": "0", "auto-alt-ref": "0"},
+        63,
+    ),
+    "vp8": Settings(
+        "libvpx",
+        "vp8",
+        {"deadline": "realtime", "cpu-used": "-4", "qmin": "{q}", "qmax": "{q}", "lag-in-frames": "0"},
+        63,
+        4,
+        1_000_000,
+    ),
+    "h264": Settings("libx264", "h264", {"preset": "veryslow", "tune": "zerolatency", "crf": "{q}"}, 51),
+    "hevc": Settings(
+        "libx265",
+        "hevc",
+        {
+            "preset": "slow",
+            "tune": "zerolatency",
+            "crf": "{q}",
+            "x265-params": "log-level=none:keyint=-1:bframes=0:pools=none:frame-threads=1:scenecut=0",
+        },
+        51,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """kbps: on the wire. size: side of the coded picture. hertz: frames a second."""
+
+    kbps: float
+    size: int
+    hertz: float
+
+
+def parse(rate: str) -> Point:
+    """``20`` or ``20@192:12.5``. Raises ValueError for anything else."""
+    kbps, _, how = rate.partition("@")
+    target = float(kbps)
+    if not 0 < target < 1e5:
+        raise ValueError(rate)
+    if how:
+        size, _, hertz = how.partition(":")
+        point = Point(target, int(size), float(hertz or 25))
+    else:
+        point = next(Point(target, size, hertz) for most, size, hertz in LADDER if target <= most)
+    if not 16 <= point.size <= 256 or point.size % 2 or not 0.5 <= point.hertz <= 1000:
+        raise ValueError(rate)
+    return point
+
+
+class Video(Codec):
+    """One of ``SETTINGS``."""
+
+    rates = ("5", "10", "20", "40")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._settings = SETTINGS[name]
+        self.about = f"{self._settings.encoder}, real time, no look-ahead"
+
+    def check(self) -> None:
+        import av
+        from av.codec.codec import UnknownCodecError
+
+        for kind, mode in ((self._settings.encoder, "w"), (self._settings.decoder, "r")):
+            try:
+                av.Codec(kind, mode)  # type: ignore[call-overload]
+            except UnknownCodecError as error:
+                raise MissingCodecError(f"{kind} is not in the FFmpeg that PyAV brings") from error
+
+    def takes(self, rate: str) -> bool:
+        try:
+            parse(rate)
+        except ValueError:
+            return False
+        return True
+
+    def encode(self, frames: Frames, fps: Fraction, rate: str) -> Encoded:
+        if not self.takes(rate):
+            raise UsageError(f"{self.name} does not know the rate {rate!r}: write kbps or kbps@side:hertz, as 20@192:12.5")
+        point = parse(rate)
+        slots = _slots(len(frames), fps, point.hertz)
+        small = [_scaled(frames[number], point.size) for number in slots]
+        room = point.kbps * 125 * float(len(frames) / fps)
+        coarse, fine = self._settings.coarsest, self._settings.finest
+        best = self._coded(small, fps, slots, coarse)
+        used = coarse
+        # the larger the number the coarser; below `coarse` is what was not tried and may fit
+        low, high = fine, coarse - 1
+        while _wire(best) <= room and low <= high:
+            middle = (low + high) // 2
+            trial = self._coded(small, fps, slots, middle)
+            if _wire(trial) <= room:
+                best, used, high = trial, middle, middle - 1
+            else:
+                low = middle + 1
+        packets = tuple(
+            Packet("key" if n == 0 else "video", data, rtp_bytes(len(data)), number)
+            for n, (number, data) in enumerate(zip(slots, best, strict=True))
+        )
+        hertz = min(point.hertz, float(fps))
+        return Encoded(packets, fps, len(frames), f"{point.size}x{point.size}, {hertz:g} Hz, quantiser {used}")
+
+    def decode(self, encoded: Encoded) -> Frames:
+        import av
+
+        decoder: Any = av.CodecContext.create(self._settings.decoder, "r")
+        decoder.thread_count = 1
+        shown: dict[int, Any] = {}
+        waiting = [packet.frame for packet in encoded.packets]
+        pictures = []
+        for packet in encoded.packets:
+            pictures += decoder.decode(av.Packet(packet.data))
+        pictures += decoder.decode(None)
+        if len(pictures) != len(waiting):
+            raise HeadwireError(f"{self._settings.decoder} gave {len(pictures)} frames for {len(waiting)} packets")
+        for number, picture in zip(waiting, pictures, strict=True):
+            shown[number] = _scaled(picture.to_ndarray(format="rgb24"), 256)
+        out = np.empty((encoded.frames, 256, 256, 3), np.uint8)
+        last = shown[waiting[0]]
+        for n in range(encoded.frames):
+            last = shown.get(n, last)
+            out[n] = last
+        return out
+
+    def _coded(self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int) -> list[bytes]:
+        """One packet a picture."""
+        import av
+
+        av.logging.set_level(av.logging.PANIC)
+        settings = self._settings
+        encoder: Any = av.CodecContext.create(settings.encoder, "w")
+        encoder.width, encoder.height = pictures[0].shape[1], pictures[0].shape[0]
+        encoder.pix_fmt, encoder.time_base = "yuv420p", 1 / fps
+        encoder.framerate = fps * len(slots) / (slots[-1] + 1)
+        encoder.thread_count, encoder.gop_size, encoder.max_b_frames = 1, 9999, 0
+        if settings.bit_rate or settings.encoder.startswith("libvpx"):
+            encoder.bit_rate = settings.bit_rate
+        encoder.options = {key: value.format(q=quantiser) for key, value in settings.options.items()}
+        packets: list[bytes] = []
+        for number, picture in zip(slots, pictures, strict=True):
+            frame: Any = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, 1 / fps
+            packets += [bytes(packet) for packet in encoder.encode(frame)]
+        packets += [bytes(packet) for packet in encoder.encode(None)]
+        if len(packets) != len(pictures):
+            raise HeadwireError(f"{settings.encoder} gave {len(packets)} packets for {len(pictures)} frames")
+        return packets
+
+
+def _wire(packets: list[bytes]) -> int:
+    return sum(rtp_bytes(len(packet)) for packet in packets)
+
+
+def _slots(count: int, fps: Fraction, hertz: float) -> list[int]:
+    """The frames that are coded: the first, and then each that is the first after another 1 / hertz."""
+    if hertz >= float(fps) * 0.999:
+        return list(range(count))
+    ticks = [math.floor(n / float(fps) * hertz + 1e-9) for n in range(count)]
+    return [n for n in range(count) if n == 0 or ticks[n] != ticks[n - 1]]
+
+
+def _scaled(picture: Any, size: int) -> Any:
+    import cv2
+
+    if picture.shape[0] == size:
+        return picture
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LANCZOS4)

@@ -1,7 +1,7 @@
 """``headwire bench motion``: what the residual motion field is worth and what it costs, on people nobody learned from.
 
-Every clip is a call with one photo (its first face, 7 kB of AVIF); what is shown comes from bytes that were decoded. Every EVERY-th frame
-is compared. Means over the people, each of whom counts the same.
+Every clip is a call with one photo (its first face, 7 kB of AVIF); what is shown comes from bytes that were decoded. Every
+EVERY-th frame is compared. Means over the people, each of whom counts the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ RUNG = "low"
 class Call:
     """How a clip is coded and what happens on the way.
 
-    late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. ahead: the viewer has the next field when a frame between two is shown. motion: off: no field at all.
+    late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. ahead: the viewer has
+    the next field when a frame between two is shown. motion: off: no field at all.
     """
 
     settings: MotionSettings = field(default_factory=lambda: MotionSettings(reliable=True))
@@ -54,13 +55,15 @@ class Call:
     loss: float = 0.0
     ahead: bool = True
     motion: bool = True
-    stop: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A coded clip. truth, shown: (N, 256, 256, 3), every EVERY-th frame. kbps: of the field. flicker: mean difference of
-    successive frames, of what is shown and of the original. encode_ms, extra_ms: medians of the sender's loop per field and of the viewer's extra per frame."""
+    """A coded clip.
+
+    truth, shown: (N, 256, 256, 3), every EVERY-th frame. kbps: of the field. flicker: mean difference of successive frames, of what
+    is shown and of the original. encode_ms, extra_ms: medians of the sender's loop per field and of the viewer's extra per frame.
+    """
 
     truth: Picture
     shown: Picture
@@ -170,7 +173,8 @@ def _viewed(clip: Filmed, call: Call, wire: _Wire) -> tuple[dict[int, Picture], 
 
     enlarged = cv2.resize(clip.photo, (512, 512), interpolation=cv2.INTER_LANCZOS4)
     decoder, track = MotionDecoder(), MotionTrack()
-    shown, extra_ms = {}, []
+    shown: dict[int, Picture] = {}
+    extra_ms: list[float] = []
     ahead = call.settings.every - 1 if call.ahead else 0
     taken = 0
     for number in range(len(clip.pictures)):
@@ -187,7 +191,8 @@ def _viewed(clip: Filmed, call: Call, wire: _Wire) -> tuple[dict[int, Picture], 
             got.apply(flow)
         extra_ms.append(1000 * (time.perf_counter() - start))
         source = flow * np.float32(2) - np.float32(0.5)
-        shown[number] = cv2.remap(enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved: Any = cv2.remap(enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shown[number] = moved
     return shown, extra_ms
 
 
@@ -223,7 +228,8 @@ def measured(films: Sequence[Filmed], call: Call, distance: Distance | None = No
         people.setdefault(film.identity, []).append(row)
         changes += np.array(got.flicker) * len(truth)
     means = np.mean([np.mean(rows, 0) for rows in people.values()], 0)
-    return Row(*means[:5], float(changes[0] / changes[1]), *means[5:])
+    lpips, psnr, l1, kbps, payload, encode_ms, extra_ms = (float(x) for x in means)
+    return Row(lpips, psnr, l1, kbps, payload, float(changes[0] / changes[1]), encode_ms, extra_ms)
 
 
 def still(film: Filmed, seconds: float = 10, at: int = 40) -> float:

@@ -1,8 +1,8 @@
-"""Residual motion: the field that says what the 35 floats cannot, its packets, and how it is shown (``docs/bitstream-motion.md``).
+"""Residual motion: the field that says what the 35 floats cannot, and its packets (``docs/bitstream-motion.md``).
 
-The sender paints the viewer's picture itself, compares it with the camera's and sends how far the photo must be looked up elsewhere.
-A packet belongs to one frame (whose sequence number its carrier names) and to one photo. It holds either a field or its change
-from an earlier one, which the sender knows the receiver to have; so a lost packet spoils nothing.
+The sender paints the viewer's picture itself, compares it with the camera's and sends how far from where the 35 floats say
+the photo must be looked up. A packet belongs to one frame (whose sequence number its carrier names) and to one photo. It holds
+either a field or its change from an earlier one, which the sender has reason to think the receiver has.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class MotionDecoder:
         if take_flag(state, bytes_in, _RESERVED):
             raise BitstreamError("motion packet of a version that this program does not read: update it")
         if take_flag(state, bytes_in, _KEY):
-            reference = no_motion(sequence, take_bits(state, bytes_in, 8))
+            reference = no_motion(sequence, int(take_bits(state, bytes_in, 8)))
             step = STEPS[take_bits(state, bytes_in, 2)]
         else:
             reference = self._reference(sequence, _take_distance(state, bytes_in))

@@ -1,8 +1,9 @@
 """The grid of a residual motion field: control points in integers, and the levels that a change of them is written in.
 
-A field is GRID x GRID control points, one at the middle of each cell of 16x16 pixels, bilinear between them and constant beyond
-the outermost. It is held in integers of 1/UNIT px, so that a prediction from an earlier field is exact at both ends. A change is a
-sum over LEVELS: n x n points, n = 1 (the whole picture moves), 4, 8, 16, each level interpolated to the grid with weights in 1/64.
+A field is GRID x GRID control points, one at the middle of each cell of 16x16 pixels, bilinear between them and constant
+beyond the outermost. It is held in integers of 1/UNIT px, so that a prediction from an earlier field is exact at both ends.
+A change is a sum over LEVELS: n x n points, n = 1 (the whole picture moves), 4, 8, 16, each level interpolated to the grid with
+weights in 1/64.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Control = NDArray[np.int32]
 """(GRID, GRID, 2) int32, x and y, 1/UNIT px."""
 
 Numbers = NDArray[np.int32]
-"""(POINTS, 2) int32: the coded numbers of a change, x and y, in quarter steps: see ``change``."""
+"""(POINTS, 2) int32: the coded numbers of a change, x and y, in steps: see ``change``."""
 
 
 def weights(points: int) -> NDArray[np.int32]:

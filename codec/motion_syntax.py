@@ -1,9 +1,9 @@
 """The numbers of a motion field in a packet: contexts, and the loops over them, in integers (``docs/bitstream-motion.md``).
 
-Each number is a flag "not zero", a sign, and flags "larger". The flag's context: the level; the magnitudes of the neighbours that
-were coded before it (left, above, above right); the x of the same point, for y; whether the level above changed here; and how lately
-this point changed in the field that the prediction comes from (its activity, 0 never .. 3 in that very field). A level without any
-change is one flag.
+Each number is a flag "not zero", a sign, and flags "larger". The first flag's context: the level; the magnitudes of the
+neighbours that were coded before it (left, above, above right); the x of the same point, for y; whether the coarser level changed
+here; and how lately this point changed in the field that the prediction comes from (its activity: 3 in that very field .. 0 long
+ago). A level without any change is one flag.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The sender's motion encoder: camera picture and the viewer's flow in, a packet of the residual field out.
 
-Dense flow (OpenCV's DIS, at half the size) from the viewer's picture to the camera's gives each pixel a wanted place in the photo;
-``motion_search`` finds the change of the field that is worth its bits. The viewer's picture starts from the newest field sent, so
-that a large motion is followed over time; the packet's change is from the newest field that the receiver has acknowledged.
+Dense flow (OpenCV's DIS, at half the size) from the viewer's picture to the camera's gives each pixel a wanted place in the
+photo; ``motion_search`` finds the change of the field that is worth its bits. The viewer's picture starts from the newest field
+sent, so that a large motion is followed over time; the packet's change is from a field that the receiver has acknowledged, or that
+hangs on few unacknowledged ones.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ KEEP_AHEAD = 4
 class MotionSettings:
     """What the field may cost, and what it follows.
 
-    price: of a bit, in squared grey values: more is fewer bits. roughness: price of a difference of 1 px between neighbouring
-    control points, a half of it where they want to be ``tear`` px apart. floor: gradient, squared grey values per px, that even a flat wall counts with. robust: mean error, grey values,
-    from which a pixel counts less. step: quarter pixels. every: frames from one field to the next. reliable: packets surely arrive in order (a file), so that
-    each is acknowledged as it is written.
+    price: of a bit, in squared grey values: more is fewer bits. roughness: price of a difference of 1 px between neighbouring control
+    points, a half of it where they want to be ``tear`` px apart. floor: gradient, squared grey values per px, that even a flat wall
+    counts with. robust: mean error, grey values, at which a pixel counts a half. step: of a number, quarter pixels.
+    every: frames from one field to the next. reliable: packets surely arrive in order (a file), so that each is acknowledged as it is
+    written. chain: how many packets, the new one included, may hang on one another without an acknowledgement: 1 loses nothing but the
+    lost, more is cheaper where acknowledgements are late; 0: 1 to 3, by the losses seen.
     """
 
     price: float = 1600.0
@@ -110,7 +113,8 @@ _PLACES = np.dstack((_COLUMNS, _ROWS))
 class MotionEncoder:
     """Encodes one sender's residual motion. Not thread-safe: one thread encodes (``closed_loop`` has one).
 
-    ``field`` is the newest that was sent, ``numbers`` how it differs from ``started``; ``explained``: what is known of the last frame.
+    ``field`` is the newest that was sent, ``numbers`` how it differs from ``started``; ``explained``: what is known of the last
+    frame.
     """
 
     def __init__(self, settings: MotionSettings | None = None, tables: MotionTables | None = None) -> None:
@@ -119,7 +123,8 @@ class MotionEncoder:
         self.settings = settings or MotionSettings()
         self._tables = tables or MotionTables.load()
         self._costs = costs(self._tables)
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        cv: Any = cv2
+        self._dis = cv.DISOpticalFlow_create(cv.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._dis.setFinestScale(0)
         self._dis.setPatchStride(4)
         self._dis.setGradientDescentIterations(12)
@@ -201,7 +206,7 @@ class MotionEncoder:
 
         if self._photo is None:
             return None
-        base = cv2.resize(flow, (HALF, HALF), interpolation=cv2.INTER_AREA)
+        base: Any = cv2.resize(flow, (HALF, HALF), interpolation=cv2.INTER_AREA)
         small = cv2.resize(picture, (HALF, HALF), interpolation=cv2.INTER_AREA)
         return self.encode_half(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), base, sequence, budget)
 
@@ -224,10 +229,10 @@ class MotionEncoder:
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
         dense = self._dis.calc(seen, viewer, None)
-        wanted = cv2.remap(place, _PLACES + dense, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        wanted: Any = cv2.remap(place, _PLACES + dense, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         self._there = self._photo.seen(wanted)
-        soft = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
-        error = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
+        soft: Any = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
+        error: Any = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
         self.explained = Explained(wanted, soft, error)
 
     def _search(self, base: Floats, budget: int, sequence: int) -> Change:
@@ -241,7 +246,7 @@ class MotionEncoder:
         weight = 1 / (1 + explained.error / np.float32(settings.robust))
         gradient = np.ascontiguousarray(self._there[..., 1:])
         assemble(gradient, target, weight, np.float32(settings.floor), self._system, self._right)
-        cells = cv2.resize(explained.wanted - base, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        cells: Any = cv2.resize(explained.wanted - base, (GRID, GRID), interpolation=cv2.INTER_AREA)
         smooth(self._system, self._right, start.control, settings.roughness, cells, settings.tear)
         price = settings.price
         for _ in range(DEAREST):

@@ -1,9 +1,9 @@
 """Which change of the field is worth its bits: coordinate descent over the levels' numbers on a quadratic model of the error.
 
-Around the dense flow that explains the frame best, the error of a displacement is nearly a quadratic form: at each pixel the photo's
-gradient says which component matters and how much (an aperture: along an edge, and on a flat wall, any motion will do). Summed over the
-bilinear weights of the control points that is a small system, H c = r, of 3x3 neighbours. A price on roughness makes it sound where
-nothing is seen; the rest is to find whole numbers that lower error + price * bits.
+Around the dense flow that explains the frame best, the error of a displacement is nearly a quadratic form: at each pixel the
+photo's gradient says which component matters and how much (an aperture: along an edge, and on a flat wall, any motion will do).
+Summed over the bilinear weights of the control points that is a small system, H c = r, of 3x3 neighbours. A price on roughness makes
+it sound where nothing is seen; the rest is to find whole numbers that lower error + price * bits.
 """
 
 from __future__ import annotations
@@ -55,9 +55,12 @@ def costs(tables: MotionTables) -> Costs:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def assemble(gradient, target, weight, floor, system, right):  # type: ignore[no-untyped-def]
-    """Add up the system. gradient: (128, 128, 2) of the photo as seen, grey values per px; target: (128, 128, 2), wanted change, px;
-    weight: (128, 128); floor: gradient energy that every pixel has. Fills system (16, 16, 9, 3): for each neighbour (3 * (row + 1) +
-    column + 1) its xx, xy, yy; right: (16, 16, 2)."""
+    """Add up the system.
+
+    gradient: (128, 128, 2) of the photo as seen, grey values per px. target: (128, 128, 2), wanted change, px. weight: (128, 128).
+    floor: gradient energy that every pixel has. Fills system (16, 16, 9, 3): for each neighbour (3 * (row + 1) + column + 1) its
+    xx, xy, yy; right: (16, 16, 2).
+    """
     cell = HALF // GRID
     inverse = np.float32(1.0 / cell)
     half = np.float32(0.5)
@@ -97,8 +100,8 @@ def assemble(gradient, target, weight, floor, system, right):  # type: ignore[no
 def smooth(system: Floats, right: Floats, control: Control, price: float, wanted: Floats, tear: float) -> None:
     """Put a price on the squared difference of neighbouring control points of reference + change.
 
-    control: of the reference. price: where neighbours move alike. wanted: (16, 16, 2), roughly the field that is looked for, px: where
-    neighbours want to be ``tear`` px apart the price is a half, and less beyond: there something passes before something else.
+    control: of the reference. price: where neighbours move alike. wanted: (16, 16, 2), roughly the field that is looked for, px:
+    where neighbours want to be ``tear`` px apart the price is a half, and less beyond: there something passes before something else.
     """
     c = control.astype(np.float32) / UNIT
     _smooth(system, right, c, np.float32(price), wanted, np.float32(tear))
@@ -184,7 +187,7 @@ def _bits(value, context, sign_context, level, zero, sign, magnitude):  # type: 
 def _search(  # type: ignore[no-untyped-def]
     system, slope, step, price, zero, sign, magnitude, activity, numbers, w, low, high
 ):
-    for sweep in range(SWEEPS):
+    for _ in range(SWEEPS):
         any_change = False
         for level in range(len(SIZES_ARRAY)):
             n, offset = SIZES_ARRAY[level], OFFSETS_ARRAY[level]

@@ -1,6 +1,8 @@
 """The sender's loop on drawn pictures: what it sends, what the receiver makes of it, and what it says of bad frames."""
 
 import time
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +13,8 @@ from codec.motion_track import MotionTrack
 from sender.closed_loop import ClosedLoop, LoopState, LoopThread
 from sender.motion import MotionEncoder, MotionSettings
 
-CENTRES = np.dstack(np.meshgrid(np.arange(256, dtype=np.float32) + 0.5, np.arange(256, dtype=np.float32) + 0.5))
+NOTHING: Any = np.empty(0)
+CENTRES: Any = np.dstack(np.meshgrid(np.arange(256, dtype=np.float32) + 0.5, np.arange(256, dtype=np.float32) + 0.5))
 
 
 def drawn(seed=0):
@@ -21,7 +24,11 @@ def drawn(seed=0):
 
 def moved(picture, x, y):
     return cv2.remap(
-        picture, CENTRES - np.float32(0.5) + np.float32((x, y)), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        picture,
+        CENTRES - np.float32(0.5) + np.array((x, y), np.float32),
+        NOTHING,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
@@ -31,7 +38,7 @@ def psnr(a, b):
 
 def shown(photo, field):
     flow = CENTRES.copy() if field is None else field.apply(CENTRES.copy())
-    return cv2.remap(photo, flow - np.float32(0.5), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(photo, flow - np.float32(0.5), NOTHING, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def test_a_picture_that_moves_is_followed_for_a_few_bytes():
@@ -96,7 +103,7 @@ def test_lost_packets_leave_every_later_one_decodable():
     encoder, decoder = MotionEncoder(MotionSettings(chain=1)), MotionDecoder()
     encoder.set_photo(0, photo)
     decoded = 0
-    waiting = []
+    waiting: list[int] = []
     for n in range(1, 40):
         while waiting and waiting[0] <= 2 * n - 8:
             encoder.acknowledge(waiting.pop(0))
@@ -113,7 +120,7 @@ def test_a_budget_is_kept():
     encoder = MotionEncoder(MotionSettings(price=1.0))
     encoder.set_photo(0, photo)
     bend = np.dstack((4 * np.sin(CENTRES[..., 1] / 20), 4 * np.cos(CENTRES[..., 0] / 25))).astype(np.float32)
-    camera = cv2.remap(photo, CENTRES + bend, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    camera = cv2.remap(photo, CENTRES + bend, NOTHING, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     free = encoder.encode(camera, CENTRES.copy(), 2)
     encoder.restart()
     tight = encoder.encode(camera, CENTRES.copy(), 2, budget=20)
@@ -182,7 +189,7 @@ def test_the_thread_never_holds_up_the_one_who_offers_and_drops_old_frames():
         return CENTRES.copy()
 
     for n in range(1, 200):
-        thread.offer(moved(photo, 0.05 * n, 0) if n % 50 == 0 else photo, lambda n=n: flow(n), 2 * n)
+        thread.offer(moved(photo, 0.05 * n, 0) if n % 50 == 0 else photo, partial(flow, n), 2 * n)
     thread.close()
     reports = []
     while (report := thread.take()) is not None:

@@ -144,7 +144,8 @@ def test_a_packet_that_is_too_long_is_refused_unread():
 def test_golden_packets():
     """Bytes written once: they must decode to the same fields for ever, and be written again bit by bit."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    decoder, fields = MotionDecoder(), {}
+    decoder = MotionDecoder()
+    fields: dict[int, MotionField] = {}
     assert len(golden["packets"]) >= 6
     for packet in golden["packets"]:
         got = decoder.decode(bytes.fromhex(packet["data"]), packet["sequence"])

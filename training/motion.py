@@ -1,7 +1,8 @@
 """Learns the tables of the motion field's packets from the training people, by running the encoder itself.
 
-``run`` fits and warps training clips as a session would, encodes their residual motion, counts what came in which context, and again with
-the tables of these counts, ROUNDS times. Every second person is coded as a file is, the others with acknowledgements that are late.
+``run`` fits and warps training clips as a session would, encodes their residual motion, counts what came in which context, and
+again with the tables of these counts, ROUNDS times. Half of the people are coded as a file is, the others with acknowledgements that
+are late.
 The same clips give the same tables.
 """
 
@@ -47,6 +48,9 @@ SECONDS = 5
 ROUNDS = 3
 PRICES = (500.0, 1000.0, 2000.0, 4000.0)
 """Of a bit; person after person takes the next."""
+
+EVERY = (2, 2, 4)
+"""Frames from field to field."""
 
 LATE = (0, 4, 0, 8)
 """Frames until a field is acknowledged; 0: at once."""
@@ -217,7 +221,7 @@ def halves(clip: WarpedClip, stop: int, every: int = 2) -> list[tuple[int, Any, 
     for frame in clip.frames(stop):
         if frame.number % every == 0:
             small = cv2.resize(frame.picture, (128, 128), interpolation=cv2.INTER_AREA)
-            flow = cv2.resize(frame.flow, (128, 128), interpolation=cv2.INTER_AREA)
+            flow: Any = cv2.resize(frame.flow, (128, 128), interpolation=cv2.INTER_AREA)
             out.append((frame.number, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), flow))
     return out
 
@@ -233,7 +237,8 @@ def count(
     """Encode one person and add to the counts; returns the bytes."""
     encoder = MotionEncoder(settings, tables)
     encoder.set_photo(0, photo)
-    size, waiting = 0, []
+    waiting: list[int] = []
+    size = 0
     for number, seen, flow in frames_at_half:
         while waiting and waiting[0] + late <= number:
             encoder.acknowledge(waiting.pop(0))
@@ -257,7 +262,7 @@ def run(target: Path = TABLES, progress: Callable[[str], None] | None = None) ->
     data = []
     for clip in people():
         one = warped(clip, model)
-        data.append((one.photo, halves(one, SECONDS * FRAME_RATE)))
+        data.append((one.photo, halves(one, SECONDS * FRAME_RATE, EVERY[len(data) % len(EVERY)])))
         if progress:
             progress(clip.name)
     tables = Counts.none().tables()
@@ -266,7 +271,7 @@ def run(target: Path = TABLES, progress: Callable[[str], None] | None = None) ->
         size = 0
         for n, (photo, half) in enumerate(data):
             late = LATE[n // len(PRICES) % len(LATE)]
-            settings = MotionSettings(price=PRICES[n % len(PRICES)], reliable=late == 0)
+            settings = MotionSettings(price=PRICES[n % len(PRICES)], every=EVERY[n % len(EVERY)], reliable=late == 0)
             size += count(photo, half, settings, late, tables, counts)
         tables = counts.tables()
         if progress:

@@ -1,0 +1,214 @@
+"""What is measured of a coded clip, frame by frame: the paper's Appendix E and what a face's viewer looks at.
+
+Names (a stand-in never carries the canonical one):
+``l1`` 0..255, ``psnr`` dB, ``ssim``, ``lpips`` (Alex), ``lpips_mouth`` and ``lpips_eyes`` (the same of a window around
+them), ``nme`` (landmarks' mean distance over that of the outer eye corners), ``ard`` (mean absolute difference of the three
+Euler angles, degrees), ``are`` (mean absolute Euler angle of what is shown, degrees: of use for frontalised faces),
+``aed_mesh`` (mean absolute difference of the 28 expression numbers, standard deviations), ``csim_dlib`` (cosine of dlib's
+128 numbers), ``sharpness`` (Laplacian energy over the original's), ``flicker`` (change since the frame before, over the
+original's), ``face_found`` (1 or 0: whether a face is seen where the original shows one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import metrics
+from bench.codecs import Frames
+from codec.errors import HeadwireError
+from codec.fitting import Fitter
+from codec.parameters import Floats, FrameParameters
+
+VERSION = 1
+"""To be raised with every change of what a figure means."""
+
+BETTER_LOW = ("l1", "lpips", "lpips_mouth", "lpips_eyes", "nme", "ard", "aed_mesh")
+BETTER_HIGH = ("psnr", "ssim", "csim_dlib", "face_found")
+NEUTRAL = ("are", "sharpness", "flicker")
+METRICS = ("lpips", "psnr", "ssim", "l1", "lpips_mouth", "lpips_eyes", "nme", "ard", "are", "aed_mesh", "csim_dlib")
+METRICS += ("sharpness", "flicker", "face_found")
+
+_MOUTH, _MOUTH_WINDOW = (13, 14, 61, 291), (64, 64)
+_EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)
+_CORNERS = (33, 263)
+_BEST_DB = 100.0
+"""What a frame without any error counts as."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The original with what is known of it. index: the frames that are measured. landmarks, fits: of each, or None."""
+
+    frames: Frames
+    index: tuple[int, ...]
+    landmarks: tuple[Floats | None, ...]
+    fits: tuple[FrameParameters | None, ...]
+    identity: Floats
+
+
+class Meter:
+    """Measures clips, with networks that are loaded once. Raises HeadwireError where torch or its weights are missing."""
+
+    def __init__(self) -> None:
+        self._lpips = metrics.Lpips("alex")
+        self._faces = DlibFaces.load()
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Figure -> why it is not measured here."""
+        reasons = {} if self._faces else {"csim_dlib": "dlib or face_recognition_models is not installed"}
+        for name in ("fid", "fvd", "csim", "au_h"):
+            reasons[name] = "needs the canonical weights, which no package carries"
+        return reasons
+
+    def truth(self, frames: Frames, every: int) -> Truth:
+        """Landmarks and fits of every so many frames."""
+        index = tuple(range(0, len(frames), every))
+        landmarks = _landmarks(frames, index)
+        fitter = Fitter()
+        for points in landmarks:
+            if points is not None:
+                fitter.fit(points)
+        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity)
+
+    def measure(self, truth: Truth, shown: Frames) -> dict[str, list[float]]:
+        """name -> a figure for each of ``truth.index``; NaN where there is none."""
+        index = list(truth.index)
+        a, b = truth.frames[index], shown[index]
+        figures = {
+            "lpips": self._lpips(a, b),
+            "psnr": np.minimum(metrics.psnr(a, b), _BEST_DB),
+            "ssim": metrics.ssim(a, b),
+            "l1": metrics.l1(a, b),
+            "lpips_mouth": self._window(truth, a, b, _MOUTH, _MOUTH_WINDOW),
+            "lpips_eyes": self._window(truth, a, b, _EYES, _EYES_WINDOW),
+            "sharpness": np.array([_energy(y) / max(_energy(x), 1e-9) for x, y in zip(a, b, strict=True)]),
+            "flicker": _flicker(truth.frames, shown, index),
+        }
+        figures |= _geometry(truth, shown)
+        if self._faces is not None:
+            figures["csim_dlib"] = self._faces.similarity(truth, a, b)
+        return {name: [float(x) for x in figures[name]] for name in METRICS if name in figures}
+
+    def _window(self, truth: Truth, a: Frames, b: Frames, points: tuple[int, ...], size: tuple[int, int]) -> Any:
+        out = np.full(len(a), np.nan)
+        seen = [n for n, landmarks in enumerate(truth.landmarks) if landmarks is not None]
+        if seen:
+            places = [_corner(truth.landmarks[n], points, size) for n in seen]
+            one, two = (np.stack([_cut(x[n], at, size) for n, at in zip(seen, places, strict=True)]) for x in (a, b))
+            out[seen] = self._lpips(one, two)
+        return out
+
+
+class DlibFaces:
+    """dlib's face descriptor, a stand-in for ArcFace."""
+
+    def __init__(self, dlib: Any, folder: Path) -> None:
+        self._dlib = dlib
+        self._points = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
+        self._net = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+
+    @staticmethod
+    def load() -> DlibFaces | None:
+        """None where it is not installed."""
+        import importlib.util
+
+        try:
+            import dlib
+        except ImportError:
+            return None
+        found = importlib.util.find_spec("face_recognition_models")
+        if found is None or found.origin is None:
+            return None
+        return DlibFaces(dlib, Path(found.origin).with_name("models"))
+
+    def similarity(self, truth: Truth, a: Frames, b: Frames) -> NDArray[np.float64]:
+        """Cosine of the descriptors, both taken where the original shows the face."""
+        out = np.full(len(a), np.nan)
+        for n, points in enumerate(truth.landmarks):
+            if points is not None:
+                x, y = (self._descriptor(picture[n], points) for picture in (a, b))
+                out[n] = x @ y / max(float(np.linalg.norm(x) * np.linalg.norm(y)), 1e-9)
+        return out
+
+    def _descriptor(self, picture: Any, points: Floats) -> NDArray[np.float64]:
+        low, high = points[:468, :2].min(0), points[:468, :2].max(0)
+        box = self._dlib.rectangle(*(int(v) for v in (*low, *high)))
+        picture = np.ascontiguousarray(picture)
+        return np.array(self._net.compute_face_descriptor(picture, self._points(picture, box)), np.float64)
+
+
+def _landmarks(frames: Frames, index: tuple[int, ...]) -> tuple[Floats | None, ...]:
+    from sender.landmarks import Landmarker
+
+    with Landmarker() as landmarker:
+        return tuple(landmarker.detect(np.ascontiguousarray(frames[n])) for n in index)
+
+
+def _fits(landmarks: tuple[Floats | None, ...], identity: Floats) -> tuple[FrameParameters | None, ...]:
+    fitter = Fitter(identity=identity)
+    fits: list[FrameParameters | None] = []
+    for points in landmarks:
+        result = None if points is None else fitter.fit(points)
+        fits.append(None if result is None or result.lost else result.parameters)
+    return tuple(fits)
+
+
+def _geometry(truth: Truth, shown: Frames) -> dict[str, NDArray[np.float64]]:
+    landmarks = _landmarks(shown, truth.index)
+    fits = _fits(landmarks, truth.identity)
+    figures = {name: np.full(len(landmarks), np.nan) for name in ("nme", "ard", "are", "aed_mesh", "face_found")}
+    for n, (wanted, got) in enumerate(zip(truth.landmarks, landmarks, strict=True)):
+        if wanted is None:
+            continue
+        figures["face_found"][n] = got is not None
+        if got is None:
+            continue
+        span = float(np.linalg.norm(wanted[_CORNERS[0], :2] - wanted[_CORNERS[1], :2]))
+        figures["nme"][n] = float(np.linalg.norm(wanted[:, :2] - got[:, :2], axis=1).mean()) / max(span, 1e-9)
+        of_truth, of_shown = truth.fits[n], fits[n]
+        if of_truth is not None and of_shown is not None:
+            turned, turn = of_shown.camera.rotation, of_truth.camera.rotation
+            figures["ard"][n] = np.degrees(np.abs(turned - turn)).mean()
+            figures["are"][n] = np.degrees(np.abs(turned)).mean()
+            figures["aed_mesh"][n] = np.abs(of_shown.expression - of_truth.expression).mean()
+    return figures
+
+
+def _corner(landmarks: Floats | None, points: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the window's top left corner."""
+    if landmarks is None:
+        raise HeadwireError("a window was asked for where no face is")
+    x, y = landmarks[list(points), :2].mean(0)
+    return round(float(np.clip(y - size[0] / 2, 0, 256 - size[0]))), round(float(np.clip(x - size[1] / 2, 0, 256 - size[1])))
+
+
+def _cut(picture: Any, at: tuple[int, int], size: tuple[int, int]) -> Any:
+    return picture[at[0] : at[0] + size[0], at[1] : at[1] + size[1]]
+
+
+def _energy(picture: Any) -> float:
+    import cv2
+
+    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float((cv2.Laplacian(grey, cv2.CV_32F) ** 2).mean())
+
+
+def _flicker(truth: Frames, shown: Frames, index: list[int]) -> NDArray[np.float64]:
+    """Over all frames since the one measured before, so that nothing between two samples stays unseen."""
+
+    def change(frames: Frames, n: int) -> float:
+        return float(np.abs(frames[n].astype(np.int16) - frames[n - 1]).mean())
+
+    out = np.full(len(index), np.nan)
+    for k in range(1, len(index)):
+        between = range(index[k - 1] + 1, index[k] + 1)
+        original = sum(change(truth, n) for n in between)
+        if original > 0.05 * len(between):
+            out[k] = sum(change(shown, n) for n in between) / original
+    return out

@@ -28,6 +28,7 @@ RETURN_KBPS = 0.8
 """Acknowledgements of keys and photos with RTCP."""
 
 FROZEN_BYTES = 7000
+_FOLDERS = ("codec", "models", "receiver", "sender")
 
 
 class Headwire(Codec):
@@ -38,6 +39,7 @@ class Headwire(Codec):
     """
 
     rates = ("normal", "low", "lowest")
+    folders = _FOLDERS
 
     def __init__(self, model: str) -> None:
         self.name = self._model = model
@@ -95,6 +97,7 @@ class RawFloats(Codec):
 
     rates = ("float32",)
     name = "raw"
+    folders = _FOLDERS
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -151,7 +154,9 @@ class RawFloats(Codec):
         for data in rest:
             parameters = FrameParameters.from_vector(np.frombuffer(data, np.float32))
             vertices = model.project(model.express(neutral, parameters.expression), parameters.camera)
-            out.append(generator.generate(DrivingFrame(parameters, vertices, raster.rasterise(vertices, model.triangles))))
+            out.append(
+                generator.generate(DrivingFrame(parameters, vertices, raster.rasterise(vertices, model.triangles)))
+            )
         return np.stack(out)
 
 
@@ -160,6 +165,7 @@ class Frozen(Codec):
 
     rates = ("photo",)
     name = "frozen"
+    folders = ("codec",)
     about = "the first frame as a photo of 7 kB, nothing after it"
 
     def takes(self, rate: str) -> bool:

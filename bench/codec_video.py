@@ -132,7 +132,9 @@ class Video(Codec):
 
     def encode(self, frames: Frames, fps: Fraction, rate: str) -> Encoded:
         if not self.takes(rate):
-            raise UsageError(f"{self.name} does not know the rate {rate!r}: write kbps or kbps@side:hertz, as 20@192:12.5")
+            raise UsageError(
+                f"{self.name} does not know the rate {rate!r}: write kbps or kbps@side:hertz, as 20@192:12.5"
+            )
         point = parse(rate)
         slots = _slots(len(frames), fps, point.hertz)
         small = [_scaled(frames[number], point.size) for number in slots]
@@ -220,4 +222,6 @@ def _scaled(picture: Any, size: int) -> Any:
 
     if picture.shape[0] == size:
         return picture
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LANCZOS4)
+    return cv2.resize(
+        picture, (size, size), interpolation=cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LANCZOS4
+    )

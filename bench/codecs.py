@@ -93,12 +93,14 @@ class Encoded:
 class Codec(ABC):
     """One way to send a face.
 
-    rates: what is measured where no rate is asked for. A new object decodes what another one encoded.
+    rates: what is measured where no rate is asked for. folders: of the project, whose code it runs.
+    A new object decodes what another one encoded.
     """
 
     name: str
     about: str
     rates: tuple[str, ...]
+    folders: tuple[str, ...] = ()
 
     def check(self) -> None:  # noqa: B027
         """Raises MissingCodecError where it cannot run here."""

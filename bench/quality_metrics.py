@@ -185,7 +185,9 @@ def _corner(landmarks: Floats | None, points: tuple[int, ...], size: tuple[int, 
     if landmarks is None:
         raise HeadwireError("a window was asked for where no face is")
     x, y = landmarks[list(points), :2].mean(0)
-    return round(float(np.clip(y - size[0] / 2, 0, 256 - size[0]))), round(float(np.clip(x - size[1] / 2, 0, 256 - size[1])))
+    return round(float(np.clip(y - size[0] / 2, 0, 256 - size[0]))), round(
+        float(np.clip(x - size[1] / 2, 0, 256 - size[1]))
+    )
 
 
 def _cut(picture: Any, at: tuple[int, int], size: tuple[int, int]) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from codec.face_model import FaceModel
 from codec.packets import window_integers
 from codec.parameter_codec import ParameterDecoder, ParameterPacket
+from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, Picture, ReferenceFrame
 from codec.photo import PhotoAssembler
 from codec.quantiser import Tables
@@ -55,6 +56,11 @@ class FacePainter:
         self._generator.prepare(self._reference)
         for turn in range(3):
             self.paint(replace(neutral, camera=replace(camera, rotation=np.full(3, 0.05 * turn, np.float32))))
+        coder = ParameterEncoder("low", self._tables)
+        packets = [coder.encode(neutral.vector()) for _ in range(4)]
+        for i, data in enumerate(data for data in packets if data is not None):
+            self.push(self.decode(data), 80.0 * i)
+            self.frame_at(80.0 * i)
         self.restart(self._period_ms)
         self.stages = Stages()
 

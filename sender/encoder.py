@@ -20,7 +20,7 @@ from codec.fitting import Fitter
 from codec.hwfile import Channel, Message
 from codec.packets import window_integers
 from codec.parameter_encoder import ParameterEncoder
-from codec.parameters import Floats, FrameParameters, Picture
+from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture
 from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
@@ -218,6 +218,21 @@ class FaceEncoder:
                 self._last = replace(result.parameters, window=tracked.window)
                 return self._last
         return replace(self._last, confidence=0.0)
+
+
+def warm_up(model: FaceModel) -> None:
+    """Fit and encode a face that is none, so that code is compiled (for seconds, the first time ever) before a call begins."""
+    middle = np.array([SIZE / 2, SIZE / 2, 0], np.float32)
+    landmarks = model.project(model.mean, Camera(SIZE / 3.5, np.zeros(3, np.float32), middle))
+    refiner = IdentityRefiner(model)
+    for turn in range(4):
+        refiner.add(landmarks + np.float32(turn))
+    fitter, smoother = Fitter(model, identity=refiner.settle()), Smoother()
+    coder = ParameterEncoder("low", points=SeenPoints(model, model.neutral(fitter.identity)))
+    for turn in range(6):
+        parameters = smoother.smooth(fitter.fit(landmarks + np.float32(turn)).parameters)
+        coder.encode(parameters.vector(), parameters.confidence)
+    Photo(0, 0, b"", parameters).messages()
 
 
 def picture_reference(path: Path) -> Tracked:

@@ -25,7 +25,7 @@ from codec.packets import KEY_ACK, stamped
 from codec.quantiser import Tables
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
-from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
+from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
 from transport.control import Control
@@ -147,6 +147,7 @@ class _Sender:
             )
         )
         tracker = stack.enter_context(FaceTracker(settings.crop))
+        warm_up(FaceModel.load())
         encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate))
         recorder = None
         if settings.record is not None:

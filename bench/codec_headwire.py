@@ -117,8 +117,8 @@ class RawFloats(Codec):
         if not seen:
             raise UsageError("the clip shows no face")
         opening = Fitter()
-        for points in seen:
-            opening.fit(points)
+        for found in seen:
+            opening.fit(found)
         fitter = Fitter(identity=opening.identity)
         first = next(n for n, points in enumerate(landmarks) if points is not None)
         photo = encode_photo(frames[first], FROZEN_BYTES)

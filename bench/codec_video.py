@@ -117,9 +117,10 @@ class Video(Codec):
         import av
         from av.codec.codec import UnknownCodecError
 
-        for kind, mode in ((self._settings.encoder, "w"), (self._settings.decoder, "r")):
+        kinds: list[tuple[str, Any]] = [(self._settings.encoder, "w"), (self._settings.decoder, "r")]
+        for kind, mode in kinds:
             try:
-                av.Codec(kind, mode)  # type: ignore[call-overload]
+                av.Codec(kind, mode)
             except UnknownCodecError as error:
                 raise MissingCodecError(f"{kind} is not in the FFmpeg that PyAV brings") from error
 

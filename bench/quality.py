@@ -42,8 +42,10 @@ LONG = (60, 600)
 """Lengths of calls, s, for which the bit rate is extrapolated."""
 
 _ROOT = Path(__file__).resolve().parent.parent
-_MEASURING = ("bench/codec*.py", "bench/metrics.py", "bench/quality_*.py", "codec/fit*.py", "codec/face_model.py")
-_MEASURING += ("codec/data/*", "sender/landmarks.py", "sender/crop.py")
+_MEASURING = (
+    *("bench/codec*.py", "bench/metrics.py", "bench/quality_*.py", "sender/landmarks.py", "sender/crop.py"),
+    *("codec/fit*.py", "codec/face_model.py", "codec/data/*"),
+)
 Progress = Callable[[str, int, int], None]
 
 

@@ -79,7 +79,7 @@ def load_clip(path: Path, seconds: float, start: float = 0.0) -> ClipFrames:
         raise HeadwireError(f"no face in the first {min(len(raw), LOOKED_AT)} frames of {path.name}")
     frames = np.stack(raw if whole else [cut(picture, square) for picture in raw])
     digest = hashlib.sha256(f"{fps}".encode())
-    digest.update(np.ascontiguousarray(frames))
+    digest.update(frames.tobytes())
     return ClipFrames(path.stem, frames, fps, digest.hexdigest())
 
 

@@ -30,8 +30,10 @@ VERSION = 1
 BETTER_LOW = ("l1", "lpips", "lpips_mouth", "lpips_eyes", "nme", "ard", "aed_mesh")
 BETTER_HIGH = ("psnr", "ssim", "csim_dlib", "face_found")
 NEUTRAL = ("are", "sharpness", "flicker")
-METRICS = ("lpips", "psnr", "ssim", "l1", "lpips_mouth", "lpips_eyes", "nme", "ard", "are", "aed_mesh", "csim_dlib")
-METRICS += ("sharpness", "flicker", "face_found")
+METRICS = (
+    *("lpips", "psnr", "ssim", "l1", "lpips_mouth", "lpips_eyes", "nme", "ard", "are", "aed_mesh", "csim_dlib"),
+    *("sharpness", "flicker", "face_found"),
+)
 
 _MOUTH, _MOUTH_WINDOW = (13, 14, 61, 291), (64, 64)
 _EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)

@@ -57,6 +57,7 @@ def test_messages_rebuild_the_photo_with_its_fit():
     np.testing.assert_array_equal(reference.picture, decode_photo(CODED))
     np.testing.assert_allclose(reference.identity, IDENTITY, atol=1 / 2048 + 1e-6)
     assert window_integers(reference.parameters.window) == window_integers(PHOTO.parameters.window)
+    assert reference.fit is not None
     np.testing.assert_array_equal(reference.fit, PHOTO.fit)
     assert np.abs(reference.parameters.vector() - PHOTO.parameters.vector())[:28].max() < 0.5
 
@@ -69,6 +70,10 @@ def test_a_refit_gives_a_photo_another_fit_and_identity():
         receiving.add(other.refit())
     receiving.add(encode_identity(2 * IDENTITY, 2))
     again = receiving.add(other.refit())
+    assert first is not None
+    assert again is not None
+    assert first.fit is not None
+    assert again.fit is not None
     assert again.picture is first.picture
     np.testing.assert_allclose(again.identity, 2 * IDENTITY, atol=1e-3)
     assert np.abs(again.parameters.vector() - other.parameters.vector())[:28].max() < 0.5

@@ -152,7 +152,7 @@ def packets(path):
     for message in HeadwireReader(path):
         if message.channel is Channel.PHOTOS:
             reference = assembler.add(message.data)
-            if reference is not None:
+            if reference is not None and reference.fit is not None:
                 decoder.keys.set_reference(reference.fit)
         elif message.channel is Channel.PARAMETERS:
             found.append(decoder.decode(message.data))

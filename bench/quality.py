@@ -43,7 +43,14 @@ LONG = (60, 600)
 
 _ROOT = Path(__file__).resolve().parent.parent
 _MEASURING = (
-    *("bench/codec*.py", "bench/metrics.py", "bench/quality_*.py", "sender/landmarks.py", "sender/crop.py"),
+    *(
+        "bench/codec*.py",
+        "bench/metrics.py",
+        "bench/quality_clips.py",
+        "bench/quality_metrics.py",
+        "sender/landmarks.py",
+        "sender/crop.py",
+    ),
     *("codec/fit*.py", "codec/face_model.py", "codec/data/*"),
 )
 Progress = Callable[[str, int, int], None]

@@ -9,6 +9,8 @@ OVERLAP = 0.25
 """Of the shorter curve's range of quality; less is no ground for a mean."""
 BD_METRICS = {"lpips": -1, "psnr": 1, "ssim": 1}
 """Metric -> 1 where more is better."""
+BD_BITS = ("wire_kbps", "wire_kbps_60s")
+"""Of the clip, and of a minute that opens like it."""
 
 Cell = dict[str, Any]
 
@@ -34,7 +36,7 @@ def mean(values: list[float | None]) -> float | None:
     return float(f"{sum(known) / len(known):.6g}") if known else None
 
 
-def bd_rates(cells: list[Cell], rate: str = "wire_kbps") -> list[dict[str, Any]]:
+def bd_rates(cells: list[Cell]) -> list[dict[str, Any]]:
     """Each codec against ``ANCHOR``, by metric: per cent of the anchor's bit rate that it needs more for equal quality.
 
     Over the means of the clips that both have. ``percent`` is None, and ``why`` says why, where there are fewer than
@@ -45,10 +47,12 @@ def bd_rates(cells: list[Cell], rate: str = "wire_kbps") -> list[dict[str, Any]]
     for name in names:
         if ANCHOR not in names or name == ANCHOR:
             continue
-        for metric, sign in BD_METRICS.items():
-            one, other = (_curve(cells, codec, (name, ANCHOR), metric, sign, rate) for codec in (name, ANCHOR))
-            percent, why = _bd_rate(other, one)
-            out.append({"codec": name, "anchor": ANCHOR, "metric": metric, "percent": percent, "why": why})
+        for rate in BD_BITS:
+            for metric, sign in BD_METRICS.items():
+                one, other = (_curve(cells, codec, (name, ANCHOR), metric, sign, rate) for codec in (name, ANCHOR))
+                percent, why = _bd_rate(other, one)
+                row = {"codec": name, "anchor": ANCHOR, "metric": metric, "over": rate, "percent": percent, "why": why}
+                out.append(row)
     return out
 
 

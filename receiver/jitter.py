@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from codec.parameter_codec import SEQUENCES
 
-WINDOW = 250
-"""Packets that the transit statistics look back on (10 s at 25 a second)."""
+WINDOW = 100
+"""Packets that the transit statistics look back on (4 s at 25 a second)."""
 
 SETTLING = 12
 """Packets at the start that are shown as they come and teach nothing: photos and programs are still being loaded."""

@@ -36,14 +36,16 @@ class EncoderSettings:
 
     reference: ``auto`` (the best frame of the opening), ``first`` (the first with a face), or a tracked picture.
     opening_ms: how long the opening lasts, from the first face on. every_frame: the opening's frames are sent too, once it
-    is over (a file); in a call they would be stale. photo_bytes: most that a photo may take. rung: of the parameter codec
-    (``Tables.names``). reliable: every packet arrives (a file), so keys count as acknowledged at once.
+    is over (a file); in a call they would be stale. photo_bytes: most that a photo may take; first_photo_bytes: one that
+    is sent before it over a slow link. rung: of the parameter codec (``Tables.names``). reliable: every packet arrives (a
+    file), so keys count as acknowledged at once.
     """
 
     reference: str | Tracked = "auto"
     opening_ms: int = 1000
     every_frame: bool = False
     photo_bytes: int = PHOTO_BUDGET
+    first_photo_bytes: int = 2500
     rung: str = "normal"
     reliable: bool = False
 
@@ -64,7 +66,7 @@ class FaceEncoder:
         self._opening: list[tuple[int, Tracked]] | None = []
         self._refiner = IdentityRefiner(model)
         self._smoother = Smoother()
-        self._greet = False
+        self._greet: bool | None = None
         self._coder: ParameterEncoder | None = None
         self._last: FrameParameters | None = None
         self._orders: deque[Callable[[ParameterEncoder], object]] = deque()
@@ -83,9 +85,12 @@ class FaceEncoder:
         """The receiver has stored a key."""
         self._orders.append(lambda coder: coder.acknowledge(slot, check))
 
-    def new_receiver(self) -> None:
-        """Another receiver has come, which holds nothing: it gets identity and photo before the next frame."""
-        self._orders.append(self._greet_next)
+    def new_receiver(self, slow: bool = False) -> None:
+        """Another receiver has come, which holds nothing: it gets identity and photo before the next frame.
+
+        slow: its link is; a third of the bytes bring a first photo, and the good one follows.
+        """
+        self._orders.append(lambda coder: self._greet_next(coder, slow))
 
     def set_rung(self, name: str) -> None:
         """Go on with other steps and bundles: a name of ``Tables.names``."""
@@ -131,30 +136,33 @@ class FaceEncoder:
         assert self._coder is not None
         while self._orders:
             self._orders.popleft()(self._coder)
-        greet, self._greet = self._greet, False
-        return self._session() if greet else []
+        greet, self._greet = self._greet, None
+        return [] if greet is None else self._session(slow=greet)
 
-    def _greet_next(self, coder: ParameterEncoder) -> None:
+    def _greet_next(self, coder: ParameterEncoder, slow: bool) -> None:
         coder.forget_keys()
         coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
-        self._greet = True
+        self._greet = slow
 
-    def _session(self) -> list[Message]:
+    def _session(self, slow: bool = False) -> list[Message]:
         """What a receiver needs before any frame."""
-        messages = [encode_identity(self._fitter.identity, self._photo.identity_version), *self._photo.messages()]
+        messages = [encode_identity(self._fitter.identity, self._photo.identity_version)]
+        if slow:
+            first = encode_photo(self._photo_picture, self._settings.first_photo_bytes)
+            messages += replace(self._photo, coded=first).messages()
+        messages += self._photo.messages()
         return [Message(Channel.PHOTOS, data) for data in messages]
 
     def _open(self) -> list[Message]:
         assert self._opening is not None
         opening, self._opening = self._opening, None
-        self._orders.clear()
         self._fitter = Fitter(self._model, identity=self._refiner.settle())
         self._photo = self._choose_photo([t for _, t in opening])
         self._last = self._photo.parameters
         self._fitter.restart()
         self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
-        messages = self._session()
+        messages = self._heed() or self._session()
         for time_ms, tracked in opening if self._settings.every_frame else []:
             messages += self._frame(tracked, time_ms)
         return messages
@@ -187,7 +195,7 @@ class FaceEncoder:
             best = 0 if chosen == "first" else best_reference([t.picture for t in seen], landmarks, fits)
             chosen = seen[best]
         assert chosen.landmarks is not None
-        self._photo_landmarks = chosen.landmarks
+        self._photo_landmarks, self._photo_picture = chosen.landmarks, chosen.picture
         self._fitter.restart()
         parameters = replace(self._fitter.fit(chosen.landmarks).parameters, window=chosen.window)
         return Photo(0, 0, encode_photo(chosen.picture, self._settings.photo_bytes), parameters)

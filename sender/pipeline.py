@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 MAX_FPS = 25.0
 
+SLOW_SETUP_S = 0.6
+"""A set-up that takes longer (it is 1.5 kB each way) speaks of a link on which the photo takes seconds."""
+
 
 @dataclass(frozen=True)
 class SendSettings:
@@ -170,7 +173,7 @@ class _Sender:
         first = next(i for i, rung in enumerate(ladder) if rung.name == self._settings.rate)
         self._rate = RateController(ladder[first:], voice_kbps=voice)
         self._rungs_used = [self._settings.rate]
-        self._encoder.new_receiver()
+        self._encoder.new_receiver(slow=peer.setup_seconds > SLOW_SETUP_S)
         if self._video_began is not None:
             self._begin_voice(self._video_began)
         return peer

@@ -41,7 +41,8 @@ def page(report: dict[str, Any], strips: dict[tuple[str, str, str], Path]) -> st
     worst = _worst(report, strips)
     for cell in shown["cells"]:
         cell["frames"] = {key: cell["frames"].get(key, []) for key in ("index", "second", "lpips", "psnr")}
-    pictures, room = {}, LARGEST * _ROOM - len(json.dumps(shown)) * 0.75
+    pictures: dict[str, str] = {}
+    room = LARGEST * _ROOM - len(json.dumps(shown)) * 0.75
     for place, clip in (("worst", None), *(("strip", clip["name"]) for clip in report["clips"])):
         chosen = worst if place == "worst" else {k: p for k, p in strips.items() if k[0] == clip}
         files = {f"{place}|{'|'.join(key)}": path.read_bytes() for key, path in chosen.items() if path.is_file()}

@@ -50,7 +50,7 @@ class LoopSettings:
     dark, flat: mean and standard deviation in grey values, below which a picture shows nothing. jump: mean error,
     beside the median of the last ``memory`` fields, from which a frame is unexplained, if it is also above ``least`` grey values;
     ``most``: unexplained whatever came before. patience: fields in a row that make it so. unsure: error, grey values, at which a
-    region's confidence is a half.
+    region's confidence is a half. A frame that stays unexplained for ``memory`` fields, but below ``most``, becomes the usual.
     """
 
     dark: float = 18.0
@@ -131,6 +131,10 @@ class ClosedLoop:
         else:
             self._unexplained = 0
             self._errors.append(error)
+        if self._unexplained >= s.memory and not nothing and error < s.most:
+            # Nobody sent a new photo, and the picture stays: motion helps a little all the same.
+            self._errors.clear()
+            self._unexplained = 0
         if self._unexplained == 0:
             self.state = LoopState.STEADY
         elif nothing:

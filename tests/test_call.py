@@ -169,7 +169,7 @@ def test_a_lossy_link_loses_what_it_should_and_the_call_goes_on():
 @pytest.mark.parametrize("receiver_first", [True, False])
 def test_either_side_may_start_first(processes, server, tmp_path, receiver_first):
     receive = ["receive", *server, "--sink", tmp_path / "shown.mp4", "--json"]
-    send = ["send", *server, *sending(4)]
+    send = ["send", *server, *sending(8)]
     if receiver_first:
         receiver = processes.start(*receive)
         time.sleep(1.5)
@@ -243,7 +243,7 @@ def test_the_demo_reports_what_an_end_says(tmp_path):
 
 
 def test_copy_and_paste_signalling(processes):
-    sender = processes.start("send", "--room", "x", "--signal", "paste", *sending(4))
+    sender = processes.start("send", "--room", "x", "--signal", "paste", *sending(8))
     receiver = processes.start("receive", "--room", "x", "--signal", "paste", "--sink", "null", "--json")
     carry(sender, receiver)
     carry(receiver, sender)

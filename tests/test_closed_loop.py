@@ -164,6 +164,18 @@ def test_the_loop_notices_within_three_fields_takes_the_field_back_and_recovers(
     assert report.field is not None
 
 
+def test_a_change_that_stays_is_accepted_in_the_end():
+    photo = drawn()
+    loop = ClosedLoop(MotionSettings(reliable=True))
+    loop.set_photo(0, photo)
+    for n in range(1, 20):
+        loop.step(photo, CENTRES.copy(), 2 * n)
+    brighter = np.clip(photo.astype(int) + 25, 0, 255).astype(np.uint8)
+    states = [loop.step(brighter, CENTRES.copy(), 2 * n).state for n in range(20, 60)]
+    assert states[2] is LoopState.CHANGED
+    assert states[-1] is LoopState.STEADY
+
+
 def test_a_region_that_motion_cannot_explain_is_unsure_there_only():
     photo = drawn()
     loop = ClosedLoop(MotionSettings(reliable=True))

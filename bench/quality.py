@@ -84,7 +84,7 @@ def run(
     options = options or Options()
     chosen = choose(codecs or CODECS, rates)
     paths = find_clips(None if clips is None else Path(clips), options.most)
-    _pin_threads()
+    _settle()
     here, states = _present(chosen)
     kept = Cells(options.cache or cache_folder() / "quality")
     meter = Meter()
@@ -108,6 +108,8 @@ def run(
                 done += 1
                 try:
                     cell, strip = bench.cell(codec, rate)
+                except DiskError:
+                    raise
                 except HeadwireError as error:
                     report["failures"].append({"clip": name, "codec": codec, "rate": rate, "why": str(error)})
                     continue
@@ -304,11 +306,12 @@ def _webp(picture: Any, quality: int) -> bytes:
     return out.getvalue()
 
 
-def _pin_threads() -> None:
-    """One thread of arithmetic: the order of its sums is then the same on every run."""
+def _settle() -> None:
+    """One thread of arithmetic, so that the order of its sums is the same on every run; SVT-AV1 without its chatter."""
     import torch
 
     torch.set_num_threads(1)
+    os.environ.setdefault("SVT_LOG", "1")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.rate_curve import errors, reference_of
+from bench.rate_curve import FRAME_RATE, errors, reference_of
 from codec.errors import BitstreamError
 from codec.face_model import FaceModel
 from codec.parameter_codec import ParameterDecoder
@@ -32,12 +32,13 @@ def received(
     dropped: Dropped,
     wait: int = 0,
     silence: bool = False,
+    again: int = 0,
 ) -> tuple[Floats, int, int]:
     """(T', 35) what is shown for each frame, how many packets would not decode, and the bytes sent.
 
-    wait: frames that the receiver waits longer than a bundle needs.
+    wait: frames that the receiver waits longer than a bundle needs. again: frames of each packet that ride along again.
     """
-    encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables), silence)
+    encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables), silence, again)
     decoder, concealment = ParameterDecoder(tables), Concealment(tables, PERIOD_MS)
     reference = reference_of(sequence, tables)
     encoder.set_reference(reference)
@@ -86,18 +87,25 @@ def frame_errors(model: FaceModel, sequence: Sequence35, shown: Floats) -> NDArr
 
 
 def under_loss(
-    rung: str, sequences: Sequence[Sequence35], tables: Tables, model: FaceModel, share: float = 0.25, wait: int = 0
+    rung: str,
+    sequences: Sequence[Sequence35],
+    tables: Tables,
+    model: FaceModel,
+    share: float = 0.25,
+    wait: int = 0,
+    again: int = 0,
 ) -> dict[str, Any]:
-    """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode."""
-    clean = np.concatenate([
-        frame_errors(model, s, received(s, rung, tables, model, lambda _: False, wait)[0]) for s in sequences
-    ])  # fmt: skip
-    runs = [received(s, rung, tables, model, random_loss(share, k), wait) for k, s in enumerate(sequences)]
+    """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode; payload, kbps."""
+    ends = {"wait": wait, "again": again}
+    whole = [received(s, rung, tables, model, lambda _: False, **ends) for s in sequences]
+    clean = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, whole, strict=True)])
+    runs = [received(s, rung, tables, model, random_loss(share, k), **ends) for k, s in enumerate(sequences)]
     lossy = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, runs, strict=True)])
     return {
         "rms": _rms(lossy), "rms_no_loss": _rms(clean), "median": float(np.median(lossy)),
         "median_no_loss": float(np.median(clean)), "rms_ratio": _rms(lossy) / _rms(clean),
         "median_ratio": float(np.median(lossy) / np.median(clean)), "undecodable": sum(run[1] for run in runs),
+        "kbps": sum(run[2] for run in whole) * 8 * FRAME_RATE / 1000 / sum(len(s.vectors) for s in sequences),
     }  # fmt: skip
 
 

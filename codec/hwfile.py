@@ -39,6 +39,7 @@ class Channel(IntEnum):
     PARAMETERS = 1
     PHOTOS = 2
     AUDIO = 3
+    MOTION = 4
 
 
 @dataclass(frozen=True)
@@ -149,5 +150,5 @@ class HeadwireReader:
                     self.header_bytes += size
                     self.frames = _END.unpack(data)[0] if size == _END.size else None
                     return
-                if channel in (Channel.PARAMETERS, Channel.PHOTOS, Channel.AUDIO):
+                if channel in (Channel.PARAMETERS, Channel.PHOTOS, Channel.AUDIO, Channel.MOTION):
                     yield Message(Channel(channel), data)

@@ -51,6 +51,9 @@ _SEQUENCES = 1 << 16
 _RESERVED, _KEY, _ODD, _FARTHER, _STEP, _LASTING = 16, 256, 1024, 16384, 512, 2048
 """Frequencies of the header's flags, of 2^15."""
 
+_NEAR = 6
+"""Half ages up to which the age of a reference is coded in flags."""
+
 
 @dataclass(frozen=True, eq=False)
 class MotionTables:
@@ -248,15 +251,17 @@ class MotionDecoder:
 
 def _put_distance(state: Any, out: Any, back: int) -> None:
     put_flag(state, out, back % 2 == 1, _ODD)
-    for at in range(1, KEPT // 2):
-        put_flag(state, out, at < (back + 1) // 2, _FARTHER)
-        if at == (back + 1) // 2:
+    half = (back + 1) // 2
+    for at in range(1, _NEAR + 1):
+        put_flag(state, out, at < half, _FARTHER)
+        if at == half:
             return
+    put_bits(state, out, half - 1, 5)
 
 
 def _take_distance(state: Any, data: Any) -> int:
     odd = take_flag(state, data, _ODD)
-    at = 1
-    while at < KEPT // 2 and take_flag(state, data, _FARTHER):
-        at += 1
-    return 2 * at - int(odd)
+    for half in range(1, _NEAR + 1):
+        if not take_flag(state, data, _FARTHER):
+            return 2 * half - int(odd)
+    return 2 * (int(take_bits(state, data, 5)) + 1) - int(odd)

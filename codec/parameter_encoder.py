@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,13 @@ QUIET = 2.0
 """Steps of error of z (about what coding does) below which a frame need not be sent."""
 
 
+AGAIN_TRADE = 3.0
+"""How much dearer bits are for a frame that rides along again: it counts only where the packet before was lost."""
+
+REMEMBERED = 4
+"""Frames kept to ride along in the next packet, and the one before them."""
+
+
 class _Waiting(NamedTuple):
     z: Vectors
     vector: Floats
@@ -52,7 +60,8 @@ class _Waiting(NamedTuple):
 class ParameterEncoder:
     """Vectors -> packets. The frames of a bundle are held back until it is full.
 
-    rung: a name of ``Tables.names``. points: the mesh whose errors count (``SeenPoints``), or None to go by z alone.
+    rung: a name of ``Tables.names``. again: frames of the bundle that were in the packet before, too, and ride along in case that it
+    was lost (``codec.redundancy``); fewer than the bundle has. points: the mesh whose errors count (``SeenPoints``), or None to go by z alone.
     silence: packets that the receiver can do without are left out (``LONGEST_SILENCE``).
     ``last_coded``: role and numbers of the last packet's frames, for training.
     """
@@ -63,17 +72,21 @@ class ParameterEncoder:
         tables: Tables | None = None,
         points: SeenPoints | None = None,
         silence: bool = False,
+        again: int = 0,
     ) -> None:
         self.tables = tables or Tables.load()
         self.points = points
         self.keys = Keys()
-        self.rung = self._next_rung = self.tables.rung(rung)
+        self._next = (self.tables.rung(rung), again)
+        self.rung, self.again = self._next
+        self.set_rung(rung, again)
         self.sequence = 0
         self.silence = silence
         self.last_coded: list[tuple[int, Values]] = []
         self.trade, self.bound = self.tables.trade, self.tables.bound
         self._filter = Reconstruction(self.tables)
         self._waiting: list[_Waiting] = []
+        self._past: deque[tuple[_Waiting, Vectors]] = deque(maxlen=REMEMBERED)
         self._pending: dict[int, tuple[Key, int]] = {}
         self._used = [-REST] * SLOTS
         self._frame = 0
@@ -81,9 +94,12 @@ class ParameterEncoder:
         self._silent = 0
         self._sent_state: tuple[int, WindowIntegers] | None = None
 
-    def set_rung(self, name: str) -> None:
-        """Go on with another rung, from the next bundle on. Raises ValueError for a name that is none."""
-        self._next_rung = self.tables.rung(name)
+    def set_rung(self, name: str, again: int = 0) -> None:
+        """Go on with another rung, from the next bundle on. Raises ValueError for a name that is none, or too many again."""
+        rung = self.tables.rung(name)
+        if not 0 <= again < self.tables.frames[rung]:
+            raise ValueError(f"{again} frames cannot ride along again in a bundle of {self.tables.frames[rung]}")
+        self._next = (rung, again)
 
     def set_reference(self, integers: NDArray[np.integer[Any]], window: WindowIntegers = (0, 0, 0)) -> None:
         """A photo's fit, (35,) as ``quantiser.quantise`` gives it, once the receiver has it."""
@@ -120,11 +136,12 @@ class ParameterEncoder:
     def encode(self, vector: Floats, confidence: float = 1.0, window: WindowIntegers = (0, 0, 0)) -> bytes | None:
         """(35,) parameters -> a packet, or None while the bundle is not full or if the receiver can do without it."""
         if not self._waiting:
-            self.rung = self._next_rung
+            self.rung, self.again = self._next
         sure = min(SURE, max(0, round(confidence * SURE)))
         self._waiting.append(_Waiting(to_z(vector, self.tables), vector, sure))
         self._frame += 1
-        if len(self._waiting) < self.tables.frames[self.rung]:
+        again = self.again if len(self._past) > self.again and not self._silent else 0
+        if len(self._waiting) < self.tables.frames[self.rung] - again:
             return None
         frames, self._waiting = self._waiting, []
         state = (frames[-1].sure, window)
@@ -132,7 +149,11 @@ class ParameterEncoder:
             self._silent += len(frames)
             return None
         self._sent_state = state
-        data = self._bundle(frames, window)
+        before = None
+        if again:
+            frames = [past for past, _ in self._past][-again:] + frames
+            before = self._past[-again - 1][1]
+        data = self._bundle(frames, window, before, again)
         self._silent = 0
         return data
 
@@ -144,12 +165,12 @@ class ParameterEncoder:
         errors = [f.z - self._filter.ahead(self._silent + i + 1) for i, f in enumerate(frames)]
         return all(float(np.sqrt((e[:TURNED] ** 2).sum())) < QUIET * finest for e in errors)
 
-    def _bundle(self, frames: Sequence[_Waiting], window: WindowIntegers) -> bytes:
+    def _bundle(self, frames: Sequence[_Waiting], window: WindowIntegers, before: Vectors | None, again: int) -> bytes:
         rung, tables, silent = self.rung, self.tables, self._silent
         count = len(frames)
         step = steps(tables, rung, P)
         fresh = self._filter.z is None
-        start = self._filter.ahead(silent)
+        start = self._filter.ahead(silent) if before is None else before
         gain = np.ones(PARAMETERS) if fresh else self._filter.gains(rung)
         width = gain * step / UNIT
         wanted = frames[-1].z - (1 - gain) * start
@@ -167,12 +188,14 @@ class ParameterEncoder:
         for place, role in ORDER[count][1:]:
             between = middle(shown, place, role, count)
             step = steps(tables, rung, role)[:TURNED]
-            values = self._difference(frames[place], (frames[place].z - between)[:TURNED], step / UNIT, role)
+            dearer = AGAIN_TRADE if place < again else 1.0
+            values = self._difference(frames[place], (frames[place].z - between)[:TURNED], step / UNIT, role, dearer)
             shown[place] = between.copy()
             shown[place][:TURNED] += values * step / UNIT
             integers[place] = FrameIntegers(role, values * step, frames[place].sure)
             self.last_coded.append((role, values))
         self._filter.settle(shown, count, rung, silent)
+        self._past.extend((frames[place], shown[place]) for place in range(again, count))
         self._used[slot] = self._frame
         store = self._slot_to_store(slot)
         if store is not None:
@@ -191,29 +214,29 @@ class ParameterEncoder:
         _, values, self._classes, slot = min(trials, key=lambda trial: trial[0])
         return slot, values
 
-    def _choose(self, wanted: Vectors, width: Vectors, role: int) -> tuple[float, Values, Values]:
+    def _choose(self, wanted: Vectors, width: Vectors, role: int, dearer: float = 1.0) -> tuple[float, Values, Values]:
         t = self.tables
         values, classes = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
         base, shift = t.base[self.rung, role], t.shift[self.rung, role]
-        trade = self.trade[self.rung] / width[0] ** 2
+        trade = self.trade[self.rung] / (dearer * width[0] ** 2)
         bits = choose(wanted, width, base, shift, t.lengths, t.weight, t.expected, trade, values, classes)
         return float(bits), values, classes
 
-    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors) -> None:
+    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors, dearer: float = 1.0) -> None:
         if self.points is None:
             return
         n = TURNED
         jacobian = self.points.jacobian(frame.vector)
-        bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / width[0] ** 2
+        bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / (dearer * width[0] ** 2)
         refine(
             wanted[:n], width[:n], self._classes[:n], self.tables.lengths, jacobian, bound, trade, PASSES, values[:n]
         )
 
-    def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int) -> Values:
+    def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int, dearer: float) -> Values:
         if not width[0]:
             return np.zeros(TURNED, np.int64)
-        _, values, self._classes = self._choose(wanted, width, role)
-        self._refine(frame, values, wanted, width)
+        _, values, self._classes = self._choose(wanted, width, role, dearer)
+        self._refine(frame, values, wanted, width, dearer)
         return values
 
     def _slot_to_store(self, used: int) -> int | None:

@@ -75,11 +75,16 @@ class Reconstruction:
         k = min(frames, FARTHEST)
         return np.asarray(self.z + self.speed * (DAMPING * (1 - DAMPING**k) / (1 - DAMPING)))
 
-    def push(self, packet: ParameterPacket, lost: int = 0, silent: int = 0) -> list[Shown]:
-        """The packet's frames in order of time. lost: frames missing before it; silent: frames that were never sent."""
+    def push(
+        self, packet: ParameterPacket, lost: int = 0, silent: int = 0, before: Vectors | None = None
+    ) -> list[Shown]:
+        """The packet's frames in order of time. lost: frames missing before it; silent: frames that were never sent.
+
+        before: (35,) z of the frame before its first, if the packet begins with frames that are not newer than the newest.
+        """
         count = len(packet.frames)
         push = packet.frames[-1].values / UNIT
-        start = push if self.z is None else self.ahead(lost + silent)
+        start = before if before is not None else push if self.z is None else self.ahead(lost + silent)
         gain = self.gains(packet.rung, lost)
         last = start + gain * (push - start)
         shown: dict[int, Vectors] = {-1: start + lost / (lost + count) * (last - start), count - 1: last}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from codec.motion import MotionField
 from codec.parameters import Floats, FrameParameters, Picture, ReferenceFrame
 from codec.raster import Visibility
 
@@ -14,12 +15,14 @@ class DrivingFrame:
     """One frame to paint.
 
     parameters: the 35 floats. vertices: (478, 3) float32, the posed mesh (Eq. 1 and the camera): x, y in pixels, z depth.
-    visibility: which triangle each pixel shows, from ``codec.raster``.
+    visibility: which triangle each pixel shows, from ``codec.raster``. motion: the residual motion field of the frame, which
+    says from where else in the photo its pixels come; None: the 35 floats alone.
     """
 
     parameters: FrameParameters
     vertices: Floats
     visibility: Visibility
+    motion: MotionField | None = None
 
 
 class Generator(ABC):

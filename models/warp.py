@@ -122,6 +122,8 @@ class Warp(Generator):
 
         photo = self.photo
         source, dark = self._flow(frame)
+        if frame.motion is not None:
+            frame.motion.apply(source)
         source *= np.float32(ENLARGED)
         source -= np.float32(0.5)
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

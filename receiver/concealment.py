@@ -40,6 +40,7 @@ class Concealment:
         """Take a packet whose last frame was seen at ``time_ms``; False for one that is older than what is there."""
         count = len(packet.frames)
         lost = missing = 0
+        before = None
         if self._frames:
             newest = self._frames[-1][0]
             gap = round((time_ms - newest) / self.period_ms)
@@ -49,7 +50,9 @@ class Concealment:
             lost = min(missing, (packet.sequence - self._sequence - 1) % SEQUENCES * count)
             if missing - lost > LONGEST_SILENCE:
                 lost = missing
-        frames = self.reconstruction.push(packet, lost, missing - lost)
+            if gap < count:
+                before = self._clean(time_ms - count * self.period_ms).z
+        frames = self.reconstruction.push(packet, lost, missing - lost, before)
         self._sequence = packet.sequence
         for place, frame in enumerate(frames):
             at = time_ms - (count - 1 - place) * self.period_ms

@@ -8,12 +8,14 @@ from typing import Any
 from codec.errors import BitstreamError, UsageError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, HeadwireReader
-from codec.parameters import Picture
+from codec.parameters import FrameParameters
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
 
 LONGEST_BUNDLE = 4
+SEQUENCES = 65536
+"""Frames are counted modulo this for the motion fields."""
 ENDINGS = (".mp4", ".mkv", ".y4m")
 
 
@@ -32,38 +34,36 @@ def decode_file(source: Path, target: Path, model_name: str) -> dict[str, Any]:
     frames, damaged, early = 0, 0, 0
     period_ms = float(1000 / reader.rate)
     painter.restart(period_ms)
-    bundle: list[Picture] = []
+    bundle: list[FrameParameters] = []
     size = 1
     with open_sink(str(target), fps=reader.rate, realtime=False) as sink:
 
-        def show(pictures: list[Picture]) -> None:
+        def show(numbers: list[FrameParameters]) -> None:
             nonlocal frames
-            for picture in pictures:
-                sink.show(picture, float(frames / reader.rate))
+            for parameters in numbers:
+                sink.show(painter.paint(parameters, frames % SEQUENCES), float(frames / reader.rate))
                 frames += 1
 
         for message in reader:
-            if message.channel is Channel.PHOTOS:
-                try:
+            try:
+                if message.channel is Channel.PHOTOS:
                     painter.add_photo_message(message.data)
-                except BitstreamError:
-                    damaged += 1
-            elif message.channel is Channel.PARAMETERS and not painter.ready:
-                early += 1
-            elif message.channel is Channel.PARAMETERS:
-                last = bundle[-1] if bundle else painter.still()
-                show(bundle)
-                try:
-                    packet = painter.decode(message.data)
-                except BitstreamError:
-                    damaged += 1
+                elif message.channel is Channel.MOTION and message.data:
+                    nearest = frames + (message.data[0] - frames + 128) % 256 - 128
+                    painter.add_motion(message.data[1:], nearest % SEQUENCES)
+                elif message.channel is Channel.PARAMETERS and not painter.ready:
+                    early += 1
+                elif message.channel is Channel.PARAMETERS:
+                    last = bundle[-1] if bundle else painter.reference_parameters
+                    show(bundle)
                     bundle = [last] * size
-                    continue
-                size = len(packet.frames)
-                painter.push(packet, (frames + size - 1) * period_ms)
-                times = [(frames + i) * period_ms for i in range(size)]
-                numbers = [painter.frame_at(time_ms) for time_ms in times]
-                bundle = [painter.paint(n) for n in numbers if n is not None]
+                    packet = painter.decode(message.data)
+                    size = len(packet.frames)
+                    painter.push(packet, (frames + size - 1) * period_ms)
+                    numbers = [painter.frame_at((frames + i) * period_ms) for i in range(size)]
+                    bundle = [n for n in numbers if n is not None]
+            except BitstreamError:
+                damaged += 1
         if not painter.ready:
             raise BitstreamError(f"{source} holds no whole photo: nothing can be painted from it")
         if reader.frames is not None:

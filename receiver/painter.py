@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from codec.face_model import FaceModel
+from codec.motion import MotionDecoder
+from codec.motion_track import MotionTrack
 from codec.packets import window_integers
 from codec.parameter_codec import ParameterDecoder, ParameterPacket
 from codec.parameter_encoder import ParameterEncoder
@@ -40,6 +42,8 @@ class FacePainter:
         self._decoder = ParameterDecoder(self._tables)
         self._concealment = Concealment(self._tables, period_ms)
         self._assembler = PhotoAssembler()
+        self._motion = MotionDecoder()
+        self._fields = MotionTrack()
         self._reference: ReferenceFrame | None = None
 
     @property
@@ -90,17 +94,23 @@ class FacePainter:
         shown = self._concealment.at(time_ms)
         return None if shown is None else shown.parameters(self._tables)
 
-    def paint(self, parameters: FrameParameters) -> Picture:
-        """Parameters -> picture. A photo must have come (``ready``)."""
+    def add_motion(self, packet: bytes, sequence: int) -> None:
+        """A motion packet of the frame with that number. Raises BitstreamError."""
+        self._fields.add(self._motion.decode(packet, sequence))
+
+    def paint(self, parameters: FrameParameters, sequence: int | None = None) -> Picture:
+        """Parameters -> picture. A photo must have come (``ready``). sequence: of the frame, for its motion field."""
         assert self._reference is not None
         with self.stages.measure("raster"):
             shape = self._model.shape(self._reference.identity, parameters.expression)
             vertices = self._model.project(shape, parameters.camera)
             visibility = rasterise(vertices, self._model.triangles)
         with self.stages.measure("generate"):
-            return self._generator.generate(DrivingFrame(parameters, vertices, visibility))
+            field = None if sequence is None else self._fields.at(sequence, self._reference.photo_id)
+            return self._generator.generate(DrivingFrame(parameters, vertices, visibility, field))
 
-    def still(self) -> Picture:
-        """The photo itself: what there is to show before the first frame."""
+    @property
+    def reference_parameters(self) -> FrameParameters:
+        """The photo's own fit: what there is to show before the first frame."""
         assert self._reference is not None
-        return self.paint(self._reference.parameters)
+        return self._reference.parameters

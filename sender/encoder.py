@@ -25,9 +25,15 @@ from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from codec.stages import Stages
+from sender.closed_loop import ClosedLoop
 from sender.identity import IdentityRefiner
+from sender.motion import MotionSettings
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
+from sender.viewer import ViewersCopy
+
+SEQUENCES = 65536
+"""Frames are counted modulo this for the motion fields."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class EncoderSettings:
     opening_ms: how long the opening lasts, from the first face on. every_frame: the opening's frames are sent too, once it
     is over (a file); in a call they would be stale. photo_bytes: most that a photo may take; first_photo_bytes: one that
     is sent before it over a slow link. rung: of the parameter codec (``Tables.names``). reliable: every packet arrives (a
-    file), so keys count as acknowledged at once.
+    file), so keys count as acknowledged at once. motion: a residual motion field for every second frame; for files only.
     """
 
     reference: str | Tracked = "auto"
@@ -48,6 +54,7 @@ class EncoderSettings:
     first_photo_bytes: int = 2500
     rung: str = "normal"
     reliable: bool = False
+    motion: bool = False
 
 
 class FaceEncoder:
@@ -67,6 +74,10 @@ class FaceEncoder:
         self._refiner = IdentityRefiner(model)
         self._smoother = Smoother()
         self._greet: bool | None = None
+        self._loop = ClosedLoop(MotionSettings(reliable=True)) if settings.motion else None
+        self._viewer = ViewersCopy(model)
+        self._unsent: list[Picture] = []
+        self._looked_at = 0
         self._coder: ParameterEncoder | None = None
         self._last: FrameParameters | None = None
         self._orders: deque[Callable[[ParameterEncoder], object]] = deque()
@@ -127,9 +138,10 @@ class FaceEncoder:
                 )
             messages = self._open()
         assert self._coder is not None
+        last: list[Message] = []
         while self._coder.waiting:
-            messages += self._code(self._last_sent, self._last_time_ms)
-        return messages
+            last += self._code(self._last_sent, self._last_time_ms)
+        return messages + last + self._look([m.data for m in last])
 
     def _heed(self) -> list[Message]:
         """Carry out what other threads asked for; the session's messages for a new receiver."""
@@ -163,6 +175,11 @@ class FaceEncoder:
         self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
         messages = self._heed() or self._session()
+        if self._loop is not None:
+            for message in messages:
+                reference = self._viewer.add_photo_message(message.data)
+                if reference is not None:
+                    self._loop.set_photo(reference.photo_id, reference.picture)
         for time_ms, tracked in opening if self._settings.every_frame else []:
             messages += self._frame(tracked, time_ms)
         return messages
@@ -206,8 +223,27 @@ class FaceEncoder:
             if tracked.landmarks is not None and not self._settings.every_frame:
                 messages = self._refine(tracked.landmarks)
             parameters = self._smoother.smooth(self._fit(tracked))
+        self._unsent.append(tracked.picture)
         with self.stages.measure("encode"):
-            return messages + self._code(parameters, time_ms)
+            messages += self._code(parameters, time_ms)
+        with self.stages.measure("motion"):
+            return messages + self._look([m.data for m in messages if m.channel is Channel.PARAMETERS])
+
+    def _look(self, packets: list[bytes]) -> list[Message]:
+        """Compare what the viewer now paints with what the camera saw, and send the rest of the motion."""
+        messages = []
+        for packet in packets if self._loop is not None else []:
+            for parameters, picture in zip(self._viewer.push(packet), self._unsent, strict=False):
+                number, self._looked_at = self._looked_at, self._looked_at + 1
+                if parameters.confidence == 0:
+                    continue
+                assert self._loop is not None
+                report = self._loop.step(picture, self._viewer.flow(parameters), number % SEQUENCES)
+                if report.data is not None:
+                    messages.append(Message(Channel.MOTION, bytes((number % 256,)) + report.data))
+        if packets:
+            self._unsent.clear()
+        return messages
 
     def _code(self, parameters: FrameParameters, time_ms: int) -> list[Message]:
         assert self._coder is not None

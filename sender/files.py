@@ -51,7 +51,14 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
     model = FaceModel.load()
     reference = _reference(settings)
     with open_source(settings.source, None, realtime=False) as source, FaceTracker(settings.crop) as tracker:
-        how = EncoderSettings(reference, OPENING_MS, every_frame=True, rung=RUNGS[settings.rate], reliable=True)
+        how = EncoderSettings(
+            reference,
+            OPENING_MS,
+            every_frame=True,
+            rung=RUNGS[settings.rate],
+            reliable=True,
+            motion=settings.motion == "auto",
+        )
         encoder = FaceEncoder(tracker, model, how)
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:
             for frame in _with_progress(source, "encoding"):

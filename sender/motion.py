@@ -24,7 +24,7 @@ from codec.motion import (
     encode_motion,
     no_motion,
 )
-from codec.motion_grid import GRID, POINTS
+from codec.motion_grid import GRID, LIMIT, POINTS, UNIT
 from codec.parameters import Floats, Picture
 from sender.motion_search import HALF, assemble, costs, search, smooth
 
@@ -36,6 +36,9 @@ LEARNING = 1 / 32
 
 LOSSES = (0.03, 0.08)
 """Shares of lost packets above which a chain is shorter by one."""
+
+WORTH = 1.0
+"""How many times its price a packet must be worth."""
 
 KEEP_AHEAD = 4
 """Frames before a field's life ends at which it is prolonged."""
@@ -56,8 +59,8 @@ class MotionSettings:
     price: float = 1600.0
     roughness: float = 300.0
     tear: float = 10.0
-    floor: float = 2.0
-    robust: float = 24.0
+    floor: float = 4.0
+    robust: float = 8.0
     step: int = 4
     every: int = 2
     reliable: bool = False
@@ -242,7 +245,8 @@ class MotionEncoder:
         assert explained is not None
         reference = self.reference
         start = no_motion(sequence, self.photo_id) if reference is None else reference
-        target = explained.wanted - base - _enlarged(start)
+        far = LIMIT / UNIT - 8
+        target = np.clip(explained.wanted - base, -far, far) - _enlarged(start)
         weight = 1 / (1 + explained.error / np.float32(settings.robust))
         gradient = np.ascontiguousarray(self._there[..., 1:])
         assemble(gradient, target, weight, np.float32(settings.floor), self._system, self._right)
@@ -251,9 +255,11 @@ class MotionEncoder:
         price = settings.price
         for _ in range(DEAREST):
             numbers = np.zeros((POINTS, 2), np.int32)
-            search(self._system, self._right, settings.step / 4, price, self._costs, start.activity, numbers)
+            gain = search(self._system, self._right, settings.step / 4, price, self._costs, start.activity, numbers)
             change = Change(numbers, settings.step)
             data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+            if gain < WORTH * price * 8 * len(data):
+                break
             if len(data) <= budget:
                 self._data = data
                 return change
@@ -277,7 +283,13 @@ class MotionEncoder:
                 data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
         field = change.applied(sequence, start)
         if field is None:
-            return None
+            # Too far: keep what there is.
+            if reference is None:
+                return None
+            change = Change(np.zeros((POINTS, 2), np.int32), change.step)
+            data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+            field = change.applied(sequence, reference)
+            assert field is not None
         self.numbers, self.field, self.started = change.numbers, field, start
         parent = None if reference is None else reference.sequence
         self._sent[sequence] = _Sent(field, parent, acknowledged=self.settings.reliable)

@@ -130,11 +130,11 @@ def search(
     cost: Costs,
     activity: NDArray[np.int8],
     numbers: NDArray[np.int32],
-) -> None:
-    """Improve numbers, (POINTS, 2), in place. step: px. price: of a bit, in units of the error."""
+) -> float:
+    """Improve numbers, (POINTS, 2), in place. step: px. price: of a bit, in units of the error. Returns by how much the error falls."""
     start = -right
     _advance(system, start, step, numbers, _W, _LOW, _HIGH)
-    _search(system, start, step, price, *cost, activity, numbers, _W, _LOW, _HIGH)
+    return float(_search(system, start, step, price, *cost, activity, numbers, _W, _LOW, _HIGH))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -187,6 +187,7 @@ def _bits(value, context, sign_context, level, zero, sign, magnitude):  # type: 
 def _search(  # type: ignore[no-untyped-def]
     system, slope, step, price, zero, sign, magnitude, activity, numbers, w, low, high
 ):
+    gain = 0.0
     for _ in range(SWEEPS):
         any_change = False
         for level in range(len(SIZES_ARRAY)):
@@ -219,6 +220,8 @@ def _search(  # type: ignore[no-untyped-def]
                             any_change = True
                             numbers[at, axis] = best
                             amount = np.float32((best - old) * step)
+                            gain -= 2 * amount * down + amount * amount * stiff
                             _push(system, slope, amount, level, row, column, axis, w, low, high)
         if not any_change:
             break
+    return gain

@@ -31,6 +31,8 @@ TARGETS = (
 CURVE = ("normal", "low-fine", "lowest-fine")
 FACTORS = (0.6, 0.8, 1.0, 1.4, 2.0, 2.8, 4.0)
 LOSS_RUNGS = ("normal", "robust", "low", "lowest")
+PROTECTED = (("low", 1), ("lowest-mid", 2), ("lowest-mid", 3), ("lowest", 3))
+"""Rungs of which so many frames of each packet ride along again."""
 
 
 def run(curve: Path | None = None, loss: bool = True) -> dict[str, Any]:
@@ -60,6 +62,9 @@ def run(curve: Path | None = None, loss: bool = True) -> dict[str, Any]:
         result["loss_25_percent"] = {n: _short(under_loss(n, people, tables, model)) for n in LOSS_RUNGS}
         result["loss_25_percent_one_frame_later"] = {
             n: _short(under_loss(n, people, tables, model, wait=1)) for n in ("normal", "robust")
+        }
+        result["loss_25_percent_riding_along"] = {
+            f"{n}, {again} again": _short(under_loss(n, people, tables, model, again=again)) for n, again in PROTECTED
         }
         result["burst_of_10_px"] = {n: after_burst(n, people, tables, model) for n in LOSS_RUNGS}
     if curve is not None:
@@ -174,6 +179,7 @@ def text(result: dict[str, Any]) -> str:
         "ideas",
         "loss_25_percent",
         "loss_25_percent_one_frame_later",
+        "loss_25_percent_riding_along",
         "burst_of_10_px",
     )
     for name in rest:

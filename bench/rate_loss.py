@@ -95,11 +95,13 @@ def under_loss(
     wait: int = 0,
     again: int = 0,
 ) -> dict[str, Any]:
-    """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode; payload, kbps."""
-    ends = {"wait": wait, "again": again}
-    whole = [received(s, rung, tables, model, lambda _: False, **ends) for s in sequences]
+    """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode.
+
+    kbps: of payload, over all frames together.
+    """
+    whole = [received(s, rung, tables, model, lambda _: False, wait, again=again) for s in sequences]
     clean = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, whole, strict=True)])
-    runs = [received(s, rung, tables, model, random_loss(share, k), **ends) for k, s in enumerate(sequences)]
+    runs = [received(s, rung, tables, model, random_loss(share, k), wait, again=again) for k, s in enumerate(sequences)]
     lossy = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, runs, strict=True)])
     return {
         "rms": _rms(lossy), "rms_no_loss": _rms(clean), "median": float(np.median(lossy)),

@@ -18,9 +18,6 @@ LARGEST = 25_000_000
 WORST = 24
 """Frames of the list of the worst ones."""
 
-_ROOM = 0.72
-"""Of the page's bytes that pictures may take before base64."""
-
 PAPER: tuple[dict[str, Any], ...] = (
     {
         "table": "Reconstruction (self-reenactment), HeadGAN on VoxCeleb",
@@ -38,31 +35,37 @@ PAPER: tuple[dict[str, Any], ...] = (
 def page(report: dict[str, Any], strips: dict[tuple[str, str, str], Path]) -> str:
     """The page. strips: (clip, codec, rate) -> pictures side by side; (clip, "", ""): of the original."""
     shown = json.loads(json.dumps(report))
-    worst = _worst(report, strips)
     for cell in shown["cells"]:
         cell["frames"] = {key: cell["frames"].get(key, []) for key in ("index", "second", "lpips", "psnr")}
-    pictures: dict[str, str] = {}
-    room = LARGEST * _ROOM - len(json.dumps(shown)) * 0.75
-    for place, clip in (("worst", None), *(("strip", clip["name"]) for clip in report["clips"])):
-        chosen = worst if place == "worst" else {k: p for k, p in strips.items() if k[0] == clip}
-        files = {f"{place}|{'|'.join(key)}": path.read_bytes() for key, path in chosen.items() if path.is_file()}
-        size = sum(map(len, files.values()))
-        if size > room:
-            break
-        room -= size
-        pictures |= {name: base64.b64encode(data).decode() for name, data in files.items()}
+    worst = _worst(report, strips)
     data = {
         "report": shown,
-        "pictures": pictures,
+        "pictures": {},
         "worst": [list(key) for key in worst],
         "metrics": METRICS,
         "low": BETTER_LOW,
         "high": BETTER_HIGH,
         "paper": PAPER,
     }
-    text = json.dumps(data, separators=(",", ":"), sort_keys=True).replace("</", "<\\/")
     template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    return template.replace('"DATA"', text, 1)
+    room = LARGEST - len(template.encode()) - len(_embedded(data).encode())
+    groups = [{f"worst|{'|'.join(key)}": path for key, path in worst.items()}]
+    for clip in report["clips"]:
+        groups.append({f"strip|{'|'.join(key)}": path for key, path in strips.items() if key[0] == clip["name"]})
+    pictures: dict[str, str] = {}
+    for group in groups:
+        coded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in group.items() if path.is_file()}
+        size = len(_embedded(coded).encode())
+        if size > room:
+            break
+        room -= size
+        pictures |= coded
+    return template.replace('"DATA"', _embedded(data | {"pictures": pictures}), 1)
+
+
+def _embedded(data: dict[str, Any]) -> str:
+    """JSON that may stand in a page."""
+    return json.dumps(data, separators=(",", ":"), sort_keys=True).replace("</", "<\\/")
 
 
 def _worst(report: dict[str, Any], strips: dict[tuple[str, str, str], Path]) -> dict[tuple[str, str, str], Path]:

@@ -61,7 +61,8 @@ class ParameterEncoder:
     """Vectors -> packets. The frames of a bundle are held back until it is full.
 
     rung: a name of ``Tables.names``. again: frames of the bundle that were in the packet before, too, and ride along in case that it
-    was lost (``codec.redundancy``); fewer than the bundle has. points: the mesh whose errors count (``SeenPoints``), or None to go by z alone.
+    was lost (``codec.redundancy``); fewer than the bundle has.
+    points: the mesh whose errors count (``SeenPoints``), or None to go by z alone.
     silence: packets that the receiver can do without are left out (``LONGEST_SILENCE``).
     ``last_coded``: role and numbers of the last packet's frames, for training.
     """

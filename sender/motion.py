@@ -50,7 +50,9 @@ class MotionSettings:
 
     price: of a bit, in squared grey values: more is fewer bits. roughness: price of a difference of 1 px between neighbouring control
     points, a half of it where they want to be ``tear`` px apart. floor: gradient, squared grey values per px, that even a flat wall
-    counts with. robust: mean error, grey values, at which a pixel counts a half. step: of a number, quarter pixels.
+    counts with. robust: mean error, grey values, at which a pixel counts a half. visible: a packet is sent if the
+    viewer's picture gains so many grey values, summed over pixels at half the size, a bit (times the root of the price).
+    step: of a number, quarter pixels.
     every: frames from one field to the next. reliable: packets surely arrive in order (a file), so that each is acknowledged as it is
     written. chain: how many packets, the new one included, may hang on one another without an acknowledgement: 1 loses nothing but the
     lost, more is cheaper where acknowledgements are late; 0: 1 to 3, by the losses seen.
@@ -61,6 +63,7 @@ class MotionSettings:
     tear: float = 10.0
     floor: float = 4.0
     robust: float = 8.0
+    visible: float = 0.1
     step: int = 4
     every: int = 2
     reliable: bool = False
@@ -219,7 +222,7 @@ class MotionEncoder:
             return None
         self._choose_reference(sequence)
         self._explain(base, seen)
-        return self._pack(self._search(base, budget, sequence), sequence)
+        return self._pack(self._search(base, budget, sequence), sequence, base, seen)
 
     def _explain(self, base: Floats, seen: Any) -> None:
         """Dense flow from the viewer's picture to the camera's."""
@@ -227,16 +230,22 @@ class MotionEncoder:
 
         assert self._photo is not None
         place = base if self.field is None else base + _enlarged(self.field)
-        viewer = cv2.remap(
-            self._photo.grey, place * np.float32(0.5) - np.float32(0.5), np.empty(0), cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        viewer = self._viewed(place)
+        self._unlike = float(cv2.absdiff(viewer, seen).mean())
         dense = self._dis.calc(seen, viewer, None)
         wanted: Any = cv2.remap(place, _PLACES + dense, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         self._there = self._photo.seen(wanted)
         soft: Any = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
         error: Any = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
         self.explained = Explained(wanted, soft, error)
+
+    def _viewed(self, place: Floats) -> Any:
+        """(128, 128) uint8: what the viewer sees, grey."""
+        import cv2
+
+        assert self._photo is not None
+        source = place * np.float32(0.5) - np.float32(0.5)
+        return cv2.remap(self._photo.grey, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def _search(self, base: Floats, budget: int, sequence: int) -> Change:
         import cv2
@@ -268,9 +277,18 @@ class MotionEncoder:
         self._data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
         return change
 
-    def _pack(self, change: Change, sequence: int) -> bytes | None:
+    def _pack(self, change: Change, sequence: int, base: Floats, seen: Any) -> bytes | None:
+        import cv2
+
         reference, data = self.reference, self._data
         start = no_motion(sequence, self.photo_id) if reference is None else reference
+        field = change.applied(sequence, start)
+        if field is not None and change.numbers.any():
+            gain = self._unlike - float(cv2.absdiff(self._viewed(base + _enlarged(field)), seen).mean())
+            if gain * HALF * HALF < self.settings.visible * self.settings.price**0.5 * 8 * len(data):
+                field = None
+        if field is None:
+            change = Change(np.zeros((POINTS, 2), np.int32), change.step)
         if not change.numbers.any():
             if reference is None:
                 if self.field is None or not self.field.control.any():
@@ -281,15 +299,11 @@ class MotionEncoder:
                     return None
                 change = Change(change.numbers, change.step, LIFETIMES[-1])
                 data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
-        field = change.applied(sequence, start)
-        if field is None:
-            # Too far: keep what there is.
-            if reference is None:
+            elif field is None:
+                # Not worth sending, and the newest field is not the reference: it is kept.
                 return None
-            change = Change(np.zeros((POINTS, 2), np.int32), change.step)
-            data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
-            field = change.applied(sequence, reference)
-            assert field is not None
+        field = change.applied(sequence, start)
+        assert field is not None
         self.numbers, self.field, self.started = change.numbers, field, start
         parent = None if reference is None else reference.sequence
         self._sent[sequence] = _Sent(field, parent, acknowledged=self.settings.reliable)

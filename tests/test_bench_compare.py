@@ -46,7 +46,7 @@ def report(clips: int = 8) -> dict[str, Any]:
     }
 
 
-Compared = Callable[[dict[str, Any]], dict[str, Any]]
+Compared = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_files_and_a_second_run(golden: dict[str, Any]):
     assert len(lines) == sum(len(cell["frames"]["index"]) for cell in golden["report"]["cells"])
     assert set(METRICS) < set(lines[0])
     again: list[str] = []
-    quality.run(*arguments, progress=lambda what, done, total: again.append(f"{what} {done}/{total}"))
+    quality.run(*arguments, lambda what, done, total: again.append(f"{what} {done}/{total}"))
     assert (folder / "report.json").read_bytes() == first
     assert again[-1] == " 10/10"
     for kept in list((folder / "cells").glob("*.json"))[:2]:
@@ -189,17 +189,15 @@ def _key(cell: dict[str, Any]) -> list[str]:
 def test_a_page_too_large_loses_pictures_not_figures(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     from bench import report as pages
 
-    strips = {
-        (cell["clip"], cell["codec"], cell["rate"]): golden["folder"] / "none.webp"
-        for cell in golden["report"]["cells"]
-    }
-    whole = pages.page(golden["report"], strips)
-    for name, path in zip(strips, sorted((golden["folder"] / "cells").glob("*.webp")), strict=False):
-        strips[name] = path
-    monkeypatch.setattr(pages, "LARGEST", len(whole) + 40_000)
-    page = pages.page(golden["report"], strips)
-    assert len(page) <= len(whole) + 40_000
-    assert json.loads(page.split('id="data">')[1].split("</script>")[0])["report"]["cells"]
+    size = len((golden["folder"] / "report.html").read_bytes())
+    monkeypatch.setattr(pages, "LARGEST", size - 1)
+    quality.run(*golden["arguments"])
+    page = (golden["folder"] / "report.html").read_text()
+    assert len(page.encode()) < size
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert len(data["report"]["cells"]) == 10
+    shown = {name.split("|")[1] for name in data["pictures"] if name.startswith("strip|")}
+    assert shown == {"smile"}, "the last clip is left out"
 
 
 def test_missing_codecs_are_told(golden: dict[str, Any]):

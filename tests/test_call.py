@@ -193,7 +193,7 @@ def test_a_killed_receiver_frees_the_room_for_the_next(processes, server, tmp_pa
     first.send_signal(signal.SIGKILL)
     second = processes.start("receive", *server, "--sink", "null", "--json", "--seconds", 5)
     got = figures(second)
-    assert got["frames_shown"] > 20
+    assert got["frames_shown"] > 10
     assert sender.poll() is None
     sender.send_signal(signal.SIGINT)
     assert figures(sender)["frames_sent"] > 40

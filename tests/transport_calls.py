@@ -88,7 +88,7 @@ async def call(options: PeerOptions | None = None, audio: MediaStreamTrack | Non
             await asyncio.gather(one.close(), two.close())
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Return when the condition holds. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():

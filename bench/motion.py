@@ -33,7 +33,7 @@ from training.entropy import Sequence35
 from training.motion import FRAME_RATE, WarpedClip, quantised, warped
 
 EVERY = 5
-STEPS = ((4, 16000.0), (4, 6400.0), (4, 3200.0), (2, 3200.0), (2, 1600.0), (2, 800.0), (2, 400.0))
+STEPS = ((4, 16000.0), (4, 6400.0), (4, 3200.0), (4, 1600.0), (2, 3200.0), (2, 1600.0), (2, 800.0), (2, 400.0))
 """Frames from field to field and price of a bit: the curve's points."""
 
 SHAKE = 10.0

@@ -38,19 +38,25 @@ METRICS = (
 _MOUTH, _MOUTH_WINDOW = (13, 14, 61, 291), (64, 64)
 _EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)
 _CORNERS = (33, 263)
+FACES_EVERY = 3
+"""Of the measured frames, one in so many is given to dlib, which takes longer than all the rest."""
 _BEST_DB = 100.0
 """What a frame without any error counts as."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The original with what is known of it. index: the frames that are measured. landmarks, fits: of each, or None."""
+    """The original with what is known of it. index: the frames that are measured. landmarks, fits: of each, or None.
+
+    faces: dlib's (128,) of every ``FACES_EVERY``th of them.
+    """
 
     frames: Frames
     index: tuple[int, ...]
     landmarks: tuple[Floats | None, ...]
     fits: tuple[FrameParameters | None, ...]
     identity: Floats
+    faces: dict[int, NDArray[np.float64]]
 
 
 class Meter:
@@ -76,7 +82,11 @@ class Meter:
         for points in landmarks:
             if points is not None:
                 fitter.fit(points)
-        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity)
+        seen = {n: points for n, points in enumerate(landmarks) if points is not None and n % FACES_EVERY == 0}
+        faces = (
+            {n: self._faces.descriptor(frames[index[n]], points) for n, points in seen.items()} if self._faces else {}
+        )
+        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity, faces)
 
     def measure(self, truth: Truth, shown: Frames) -> dict[str, list[float]]:
         """name -> a figure for each of ``truth.index``; NaN where there is none."""
@@ -94,7 +104,7 @@ class Meter:
         }
         figures |= _geometry(truth, shown)
         if self._faces is not None:
-            figures["csim_dlib"] = self._faces.similarity(truth, a, b)
+            figures["csim_dlib"] = self._faces.similarity(truth, b)
         return {name: [float(x) for x in figures[name]] for name in METRICS if name in figures}
 
     def _window(self, truth: Truth, a: Frames, b: Frames, points: tuple[int, ...], size: tuple[int, int]) -> Any:
@@ -129,16 +139,18 @@ class DlibFaces:
             return None
         return DlibFaces(dlib, Path(found.origin).with_name("models"))
 
-    def similarity(self, truth: Truth, a: Frames, b: Frames) -> NDArray[np.float64]:
-        """Cosine of the descriptors, both taken where the original shows the face."""
-        out = np.full(len(a), np.nan)
-        for n, points in enumerate(truth.landmarks):
+    def similarity(self, truth: Truth, shown: Frames) -> NDArray[np.float64]:
+        """Cosine of the descriptors, both taken where the original shows the face. shown: the measured frames."""
+        out = np.full(len(shown), np.nan)
+        for n, wanted in truth.faces.items():
+            points = truth.landmarks[n]
             if points is not None:
-                x, y = (self._descriptor(picture[n], points) for picture in (a, b))
-                out[n] = x @ y / max(float(np.linalg.norm(x) * np.linalg.norm(y)), 1e-9)
+                got = self.descriptor(shown[n], points)
+                out[n] = wanted @ got / max(float(np.linalg.norm(wanted) * np.linalg.norm(got)), 1e-9)
         return out
 
-    def _descriptor(self, picture: Any, points: Floats) -> NDArray[np.float64]:
+    def descriptor(self, picture: Any, points: Floats) -> NDArray[np.float64]:
+        """(128,) of the face at these landmarks."""
         low, high = points[:468, :2].min(0), points[:468, :2].max(0)
         box = self._dlib.rectangle(*(int(v) for v in (*low, *high)))
         picture = np.ascontiguousarray(picture)

@@ -70,9 +70,8 @@ def _embedded(data: dict[str, Any]) -> str:
 
 def _worst(report: dict[str, Any], strips: dict[tuple[str, str, str], Path]) -> dict[tuple[str, str, str], Path]:
     """Cells by the LPIPS of their worst frame; the picture shows the original and what was shown."""
-    cells = sorted(report["cells"], key=lambda cell: -max(cell["frames"]["lpips"]))
-    keys = [(cell["clip"], cell["codec"], cell["rate"]) for cell in cells]
-    # the worst of every codec's best rate is of more use than the same frame at each of its rates
-    seen: set[tuple[str, str]] = set()
-    chosen = [key for key in keys if not (key[:2] in seen or seen.add(key[:2]))][:WORST]  # type: ignore[func-returns-value]
-    return {key: strips[key].with_suffix(".worst.webp") for key in chosen if key in strips}
+    chosen: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for cell in sorted(report["cells"], key=lambda cell: -max(cell["frames"]["lpips"])):
+        # one frame for a codec and clip: at its other rates it looks much the same
+        chosen.setdefault((cell["clip"], cell["codec"]), (cell["clip"], cell["codec"], cell["rate"]))
+    return {key: strips[key].with_suffix(".worst.webp") for key in list(chosen.values())[:WORST] if key in strips}

@@ -63,7 +63,7 @@ class MotionSettings:
     tear: float = 10.0
     floor: float = 4.0
     robust: float = 8.0
-    visible: float = 0.1
+    visible: float = 0.3
     step: int = 4
     every: int = 2
     reliable: bool = False
@@ -221,6 +221,8 @@ class MotionEncoder:
         if self._photo is None:
             return None
         self._choose_reference(sequence)
+        if self.field is not None and distance(sequence, self.field.sequence) > self.field.lifetime:
+            self.field = None  # the viewer fades it out
         self._explain(base, seen)
         return self._pack(self._search(base, budget, sequence), sequence, base, seen)
 
@@ -291,7 +293,7 @@ class MotionEncoder:
             change = Change(np.zeros((POINTS, 2), np.int32), change.step)
         if not change.numbers.any():
             if reference is None:
-                if self.field is None or not self.field.control.any():
+                if field is None or self.field is None or not self.field.control.any():
                     return None
             elif self.field is reference:
                 age = distance(sequence, reference.sequence)

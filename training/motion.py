@@ -259,7 +259,7 @@ def people(split: Split = "train", most: int = PEOPLE) -> list[Clip]:
 def run(target: Path = TABLES, progress: Callable[[str], None] | None = None) -> MotionTables:
     """Learn the tables and write them."""
     model = FaceModel.load()
-    data = []
+    data: list[tuple[Picture, list[tuple[int, Any, Floats]]]] = []
     for clip in people():
         one = warped(clip, model)
         data.append((one.photo, halves(one, SECONDS * FRAME_RATE, EVERY[len(data) % len(EVERY)])))

@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+EXTRAS ?= dev
 STAMP := $(VENV)/.headwire-ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -69,7 +70,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	if ! $(PY) -m pip --version >/dev/null 2>&1; then $$python -m venv --clear $(VENV); fi
 	echo "installing the Python packages into $(VENV) (some minutes the first time)"
-	$(PY) -m pip install --quiet --progress-bar off -c constraints.txt -e '.[dev]'
+	$(PY) -m pip install --quiet --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 .ONESHELL:

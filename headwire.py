@@ -243,23 +243,33 @@ def models(as_json: JsonOption = False) -> None:
 @app.command()
 def bench(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which; --list names them.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILES", help="compare: two JSON files.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="What there is.")] = False,
+    clips: Annotated[Path | None, typer.Option(help="quality: a folder of videos.")] = None,
+    codecs: Annotated[str, typer.Option(help="quality: names, with commas between them.")] = "",
+    rates: Annotated[str, typer.Option(help="quality: rates, with commas between them.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="quality: the report.")] = None,
 ) -> None:
     """Benchmarks."""
-    from bench.registry import BENCHES, run_bench
+    from bench.registry import BENCHES, run_bench, run_compare, run_quality
 
     if listing or name is None:
         for known, (_, what) in BENCHES.items():
             print(f"{known:10} {what}")
-        return
-    figures = run_bench(name)
-    _report(figures, json_file, as_json=False)
+    elif name == "quality":
+        _report(run_quality(clips, codecs, rates, json_file, html), None, as_json=False)
+    elif name == "compare":
+        text, code = run_compare(files or [])
+        print(text)
+        raise typer.Exit(code)
+    else:
+        _report(run_bench(name), json_file, as_json=False)
 
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="prepare, face-model or entropy.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="prepare, face-model, entropy, motion or headgan.")],
     data: Annotated[Path | None, typer.Option(help="The training clips; else HEADWIRE_DATA or ../shared/data.")] = None,
 ) -> None:
     """Learn what is shipped, from the training clips."""

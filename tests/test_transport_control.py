@@ -80,6 +80,8 @@ def test_size_is_capped() -> None:
         b"\x82\xa4kind\xa4ping\x90\x01",
         b"\xa2\xff\xff",
         msgpack.packb(msgpack.ExtType(1, b"x")),
+        b"\xdc\x00\x41" + bytes(65),
+        msgpack.packb({"kind": "app", "name": "", "data": {"": [[[0] * 63] * 5]}}),
     ],
 )
 def test_hostile_bytes(data: bytes) -> None:

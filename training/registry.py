@@ -6,15 +6,18 @@ from pathlib import Path
 
 from codec.errors import UsageError
 
-TRAININGS = ("prepare", "face-model", "entropy")
+TRAININGS = ("prepare", "face-model", "entropy", "motion", "headgan")
 
 
 def run_training(name: str, data: Path | None) -> None:
     """Run one. Raises UsageError for an unknown name, or where the clips are not there."""
     if name == "prepare":
-        from training import dataset
+        from training import dataset, prepare
+        from training.pairs_store import StoreSettings
 
         dataset.prepare(data)
+        for what, why in prepare.run(prepare.PrepareSettings(data=data), StoreSettings()).items():
+            print(f"skipped {what}: {why}")
     elif name == "face-model":
         from training import face_model
 
@@ -23,5 +26,13 @@ def run_training(name: str, data: Path | None) -> None:
         from training import entropy
 
         print(entropy.run())
+    elif name == "motion":
+        from training import motion
+
+        motion.run()
+    elif name == "headgan":
+        from training import headgan
+
+        headgan.main([])
     else:
         raise UsageError(f"nothing to train is called {name!r}: choose one of {', '.join(TRAININGS)}")

@@ -13,7 +13,12 @@ import msgpack  # type: ignore[import-untyped]
 from codec.errors import BitstreamError
 
 MAX_BYTES = 16 * 1024
-MAX_ITEMS = 1024
+MAX_ITEMS = 64
+"""Of one list or map. msgpack sets a list's room aside when it reads its length, down to 1024 lists within one another."""
+
+MAX_VALUES = 256
+"""In one message, lists and maps counted, too."""
+
 MAX_DEPTH = 4
 
 Control = dict[str, Any]
@@ -63,26 +68,30 @@ def parse(data: bytes | str) -> Control:
         )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise BitstreamError("the peer sent a control message that is not msgpack") from error
-    _check_value(message, MAX_DEPTH)
     if not isinstance(message, dict):
         raise BitstreamError("the peer sent a control message that is not a map")
+    _check_value(message, MAX_DEPTH, MAX_VALUES)
     _check_fields(message)
     return message
 
 
-def _check_value(value: Any, depth: int) -> None:
+def _check_value(value: Any, depth: int, room: int) -> int:
+    """Returns how many of ``room`` values are left."""
+    if room <= 0:
+        raise BitstreamError(f"the peer sent a control message of more than {MAX_VALUES} values")
+    room -= 1
     if value is None or isinstance(value, bool | int | str | bytes):
-        return
+        return room
     if isinstance(value, float) and math.isfinite(value):
-        return
+        return room
     if depth > 0 and isinstance(value, list):
         for item in value:
-            _check_value(item, depth - 1)
-        return
+            room = _check_value(item, depth - 1, room)
+        return room
     if depth > 0 and isinstance(value, dict) and all(isinstance(key, str) for key in value):
         for item in value.values():
-            _check_value(item, depth - 1)
-        return
+            room = _check_value(item, depth - 1, room)
+        return room
     raise BitstreamError("the peer sent a control message with a value that is not plain data")
 
 

@@ -20,7 +20,7 @@ COLOURS = {
     "hevc": "#2f9e44",
 }
 LABELS = {"lpips": "LPIPS (lower is better)", "psnr": "PSNR, dB (higher is better)", "ssim": "SSIM (higher is better)"}
-BITS = {"wire_kbps": "of the clip", "wire_kbps_60s": "of a call of 60 s, one photo or key frame"}
+BITS = {"wire_kbps": "of the clip", "wire_kbps_60s": "extrapolated to a call of 60 s"}
 
 
 def rate_quality(

@@ -189,8 +189,8 @@ class ParameterEncoder:
         for place, role in ORDER[count][1:]:
             between = middle(shown, place, role, count)
             step = steps(tables, rung, role)[:TURNED]
-            dearer = AGAIN_TRADE if place < again else 1.0
-            values = self._difference(frames[place], (frames[place].z - between)[:TURNED], step / UNIT, role, dearer)
+            wanted = (frames[place].z - between)[:TURNED]
+            values = self._difference(frames[place], wanted, step / UNIT, role, place < again)
             shown[place] = between.copy()
             shown[place][:TURNED] += values * step / UNIT
             integers[place] = FrameIntegers(role, values * step, frames[place].sure)
@@ -223,21 +223,22 @@ class ParameterEncoder:
         bits = choose(wanted, width, base, shift, t.lengths, t.weight, t.expected, trade, values, classes)
         return float(bits), values, classes
 
-    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors, dearer: float = 1.0) -> None:
+    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors) -> None:
         if self.points is None:
             return
         n = TURNED
         jacobian = self.points.jacobian(frame.vector)
-        bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / (dearer * width[0] ** 2)
+        bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / width[0] ** 2
         refine(
             wanted[:n], width[:n], self._classes[:n], self.tables.lengths, jacobian, bound, trade, PASSES, values[:n]
         )
 
-    def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int, dearer: float) -> Values:
+    def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int, again: bool) -> Values:
         if not width[0]:
             return np.zeros(TURNED, np.int64)
-        _, values, self._classes = self._choose(wanted, width, role, dearer)
-        self._refine(frame, values, wanted, width, dearer)
+        _, values, self._classes = self._choose(wanted, width, role, AGAIN_TRADE if again else 1.0)
+        if not again:
+            self._refine(frame, values, wanted, width)
         return values
 
     def _slot_to_store(self, used: int) -> int | None:

@@ -30,6 +30,7 @@ PATIENCE = 0.75
 CONCEAL_S = 0.2
 """How far beyond the newest frame that has come the picture goes on."""
 
+_BELIEVED_S = 0.45
 _FALL_PER_PACKET = 0.93
 _CAPACITY = 64
 
@@ -69,15 +70,24 @@ class JitterBuffer:
         self._transits: deque[float] = deque(maxlen=WINDOW)
         self._times: deque[float] = deque(maxlen=_CAPACITY)
         self._newest: tuple[int, float] | None = None
+        self._newest_arrival = 0.0
         self._shown: float | None = None
         self._settling = SETTLING
         self.delay_s = 0.0
 
-    def guess(self, arrival_s: float) -> float | None:
-        """About when a packet that arrives now was captured, by those before it; None for the first."""
+    def guess(self, sequence: int, frames: int, arrival_s: float) -> float | None:
+        """About when the last frame of a packet that arrives now was captured, by the one before; None for the first.
+
+        The sequence number says how many packets on it is, whatever queues have grown; where that and the time that has passed
+        are far apart (the sender paused, or more packets are missing than the number can say), time is believed.
+        """
         if self._newest is None:
             return None
-        return max(arrival_s - self._rest(), self._newest[1] - CONCEAL_S)
+        before, newest = self._newest
+        steps = (sequence - before + 4) % SEQUENCES - 4
+        counted = newest + steps * frames * self.period_s
+        passed = newest + arrival_s - self._newest_arrival
+        return counted if abs(passed - counted) < _BELIEVED_S else passed
 
     def push(self, sequence: int, time_s: float, frames: int, arrival_s: float) -> None:
         """Take a packet. sequence: counts packets, modulo 16. time_s: of its last frame; frames: in its bundle."""
@@ -85,6 +95,8 @@ class JitterBuffer:
             self._count(duplicates=1)
             return
         self._times.append(time_s)
+        if self._newest is None or time_s > self._newest[1]:
+            self._newest_arrival = arrival_s
         self._count_lost(sequence, time_s, frames)
         first = time_s - (frames - 1) * self.period_s
         self._learn(arrival_s - first)

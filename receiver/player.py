@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 BADGE_AFTER_S = 0.3
 """A face that is missing for so long is said to be."""
-_FIRST_TRANSIT_S = 0.35
+_FIRST_TRANSIT_S = 0.5
 """What the first packet's way is taken to last, give or take half a second."""
 
 SILENCE_S = 1.0
@@ -133,8 +133,8 @@ class Player(threading.Thread):
             self.figures.early += 1
             return
         try:
-            time_s, body = unstamped(data, self._guess(arrival))
-            packet = self._painter.decode(body)
+            packet = self._painter.decode(data[1:])
+            time_s, body = unstamped(data, self._guess(packet, arrival))
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)
@@ -148,9 +148,9 @@ class Player(threading.Thread):
             self._arrived_at = arrival
             self._changed.notify()
 
-    def _guess(self, arrival: float) -> float:
+    def _guess(self, packet: ParameterPacket, arrival: float) -> float:
         """About when a packet that has just arrived was captured, s since the sender's epoch."""
-        guess = self._jitter.guess(arrival)
+        guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
         if guess is None:
             epoch = self._to_local(0.0)
             guess = 0.0 if epoch is None else arrival - epoch - _FIRST_TRANSIT_S

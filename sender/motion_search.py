@@ -131,7 +131,10 @@ def search(
     activity: NDArray[np.int8],
     numbers: NDArray[np.int32],
 ) -> float:
-    """Improve numbers, (POINTS, 2), in place. step: px. price: of a bit, in units of the error. Returns by how much the error falls."""
+    """Improve numbers, (POINTS, 2), in place. step: px. price: of a bit, in units of the error.
+
+    Returns by how much the error falls.
+    """
     start = -right
     _advance(system, start, step, numbers, _W, _LOW, _HIGH)
     return float(_search(system, start, step, price, *cost, activity, numbers, _W, _LOW, _HIGH))

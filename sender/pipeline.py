@@ -161,7 +161,12 @@ class _Sender:
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
         self._viewer_ready = False
-        handlers = Handlers(key_ack=self._take_key_ack, control=self._take_control, gone=lambda _: self._gone.set())
+        handlers = Handlers(
+            key_ack=self._take_key_ack,
+            control=self._take_control,
+            link=self._take_link,
+            gone=lambda _: self._gone.set(),
+        )
         options = PeerOptions(link=self._link)
         self._voice = self._open_voice()
         peer = await SenderPeer.connect(
@@ -183,6 +188,7 @@ class _Sender:
         if self._rate is None:
             return
         before, after = self._rate.rung, self._rate.update(state)
+        logger.debug("link: %s", state)
         if after != before:
             name = self._rate.rungs[after].name
             logger.info("rung %s: %s", name, state)

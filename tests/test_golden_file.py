@@ -17,9 +17,9 @@ def test_every_message_decodes_to_its_integers():
     assert decoded == GOLDEN
 
 
-def test_the_golden_file_holds_a_photo_frames_motion_and_a_key():
+def test_the_golden_file_holds_a_photo_frames_and_a_key():
     rows = GOLDEN["messages"]
-    assert {row["channel"] for row in rows} == {"photos", "parameters", "motion"}
+    assert {row["channel"] for row in rows} == {"photos", "parameters"}
     assert sum("sha256" in row for row in rows) == 1
     assert any(row.get("stored") for row in rows)
     assert {row["slot"] for row in rows if row["channel"] == "parameters"} == {0, 1}

@@ -98,14 +98,16 @@ def test_a_late_but_newer_packet_is_shown_at_once():
     assert due.time_s == 2.0
 
 
-def test_the_guess_follows_the_arrivals():
+def test_the_guess_counts_packets_whatever_the_queue_and_believes_time_after_a_pause():
     buffer = JitterBuffer()
-    assert buffer.guess(7.0) is None
+    assert buffer.guess(0, 1, 7.0) is None
     for i in range(100):
         buffer.push(i % 16, 0.04 * i, 1, 7.0 + 0.04 * i)
-    guess = buffer.guess(7.0 + 4.4)
-    assert guess is not None
-    assert abs(guess - 4.4) < 0.01
+    newest, arrival = 0.04 * 99, 7.0 + 0.04 * 99
+    for sequence, late, expected in ((100, 0.3, 0.04), (103, 0.2, 0.16), (98, 0.05, -0.04), (100, 1.0, 1.0)):
+        guess = buffer.guess(sequence % 16, 1, arrival + late)
+        assert guess is not None
+        assert abs(guess - newest - expected) < 1e-6
 
 
 def test_the_delay_is_bounded_and_recovers():

@@ -29,11 +29,11 @@ CORPUS = Path(__file__).with_name("corpus")
 SHARES = {
     "parameters": 200_000,
     "motion": 200_000,
-    "photos": 190_000,
-    "control": 200_000,
-    "opus": 190_000,
-    "files": 18_000,
-    "picture": 2_000,
+    "photos": 175_000,
+    "control": 180_000,
+    "opus": 180_000,
+    "files": 60_000,
+    "picture": 5_000,
 }
 SLOWEST_S = 0.001
 FRESH = 500
@@ -96,8 +96,10 @@ def fuzz(target: Target, count: int, seed: int = 1) -> Outcome:
     take = target.taker()
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(photo, "decode_photo", clock.decode_photo))
+        gc.freeze()
         gc.disable()
         stack.callback(gc.enable)
+        stack.callback(gc.unfreeze)
         for number in range(count):
             if number % FRESH == FRESH - 1:
                 take = target.taker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import transport.audio  # noqa: F401  (defines control messages)
-from codec.hwfile import Channel, HeadwireReader
+from codec.hwfile import Channel, HeadwireReader, Message
 from codec.inspection import inspect
-from codec.motion import MotionDecoder
+from codec.motion import STEPS, Change, MotionDecoder, encode_motion
 from codec.motion_grid import LIMIT as MOTION_LIMIT
+from codec.motion_grid import POINTS
 from codec.parameter_codec import LARGEST, SLOTS, Key, ParameterDecoder
 from codec.photo import MAX_PHOTO_BYTES, PhotoAssembler, decode_photo
 from codec.quantiser import LIMIT
@@ -61,9 +63,20 @@ def _parameters() -> Taker:
     return take
 
 
+def _motion_seeds() -> list[bytes]:
+    """A field and changes of the one before, each after the number of its frame; every third is a field anew."""
+    rng, decoder, before, out = np.random.default_rng(5), MotionDecoder(), None, []
+    for frame in range(40):
+        numbers = np.where(rng.random((POINTS, 2)) < 0.04, rng.integers(-2, 3, (POINTS, 2)), 0).astype(np.int32)
+        data = encode_motion(Change(numbers, STEPS[frame % 4 // 2]), frame, 0, before if frame % 3 else None)
+        before = decoder.decode(data, frame)
+        out.append(bytes((frame,)) + data)
+    return out
+
+
 def _motion() -> Taker:
     decoder = MotionDecoder()
-    for data in _messages(Channel.MOTION)[:9]:
+    for data in _motion_seeds()[:8]:
         decoder.decode(data[1:], data[0])
 
     def take(data: bytes) -> None:
@@ -101,24 +114,25 @@ def _photo_seeds() -> list[bytes]:
 
 
 def _file_seeds() -> list[bytes]:
-    """The golden file, and the same without its photo, where most of the bytes are."""
+    """The golden file, and the same without its photo, where most of the bytes are, and with motion."""
     whole = FILE.read_bytes()
-    lean = whole[:13]
-    for m in HeadwireReader(FILE):
-        if m.channel is not Channel.PHOTOS or m.data[0] != 0x13:
-            lean += bytes((m.channel,)) + len(m.data).to_bytes(2, "big") + m.data
+    messages = [m for m in HeadwireReader(FILE) if m.channel is not Channel.PHOTOS or m.data[0] != 0x13]
+    messages += [Message(Channel.MOTION, data) for data in _motion_seeds()[:9]]
+    lean = whole[:13] + b"".join(bytes((m.channel,)) + len(m.data).to_bytes(2, "big") + m.data for m in messages)
     return [lean] * 9 + [lean + whole[-7:]] * 9 + [whole]
 
 
 def _file() -> Taker:
-    folder = tempfile.TemporaryDirectory()
-    path = Path(folder.name) / "fuzz.hw"
+    path = Path(tempfile.gettempdir()) / f"headwire-fuzz-{os.getpid()}.hw"
 
     def take(data: bytes) -> None:
-        assert folder.name
         path.write_bytes(data)
-        figures = inspect(path)
+        try:
+            figures = inspect(path)
+        finally:
+            path.unlink()
         assert figures["frames"] >= 0
+        assert sum(figures[f"{kind}_bytes"] for kind in ("reference", "parameter", "motion", "audio")) <= len(data)
 
     return take
 
@@ -175,7 +189,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("parameters", lambda: _messages(Channel.PARAMETERS), _parameters),
-        Target("motion", lambda: _messages(Channel.MOTION), _motion),
+        Target("motion", _motion_seeds, _motion),
         Target("photos", _photo_seeds, _photos),
         Target("files", _file_seeds, _file),
         Target("control", _control_seeds, _control),

@@ -1,6 +1,6 @@
 """Writes ``call.hw``, a second of the demo clip as a Headwire file, and ``call.json``: the exact integers that are in it.
 
-To be run when the format changes: python -m tests.golden.make_file
+Without residual motion, whose packets are in ``motion.json``. To be run when the format changes: python -m tests.golden.make_file
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> None:
                 frame.pts = None
                 target.mux(stream.encode(frame))
             target.mux(stream.encode())
-        encode_file(EncodeSettings(cut, FILE, motion="auto"))
+        encode_file(EncodeSettings(cut, FILE))
     assert FILE.stat().st_size <= LARGEST
     INTEGERS.write_text(json.dumps(integers_of(FILE), separators=(",", ":")) + "\n")
 

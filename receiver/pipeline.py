@@ -21,6 +21,7 @@ from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.player import Player
 from receiver.sinks import open_sink
+from transport.control import Control
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, ReceiverPeer
 from transport.process import ProcessUsage, machine_id, stop_signals
@@ -107,6 +108,7 @@ class _Receiver:
         handlers = Handlers(
             parameters=self._player.take_packet,
             photo=lambda data, _: self._player.take_photo(data),
+            control=self._take_control,
             audio=lambda chunk: self._player.take_sound(chunk, self._epoch),
             gone=lambda _: self._gone.set(),
         )
@@ -118,6 +120,10 @@ class _Receiver:
         self._peer = peer
         self._player.connected(_period_ms(peer.hello))
         return peer
+
+    def _take_control(self, message: Control) -> None:
+        if message["kind"] == "start":
+            self._player.begin(message["time"])
 
     def _say_photo_came(self, photo: int) -> None:
         if self._peer is not None:

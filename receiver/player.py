@@ -121,6 +121,7 @@ class Player(threading.Thread):
         self._sound: deque[tuple[Floats, float]] = deque()
         self._sound_delay: float | None = None
         self._last_time_s = 0.0
+        self._start_s: float | None = None
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -151,10 +152,16 @@ class Player(threading.Thread):
     def _guess(self, packet: ParameterPacket, arrival: float) -> float:
         """About when a packet that has just arrived was captured, s since the sender's epoch."""
         guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
+        if guess is None and self._start_s is not None:
+            guess = self._start_s
         if guess is None:
             epoch = self._to_local(0.0)
             guess = 0.0 if epoch is None else arrival - epoch - _FIRST_TRANSIT_S
         return guess
+
+    def begin(self, time_s: float) -> None:
+        """The sender says when the first frame that it sends was captured, s since its epoch."""
+        self._start_s = time_s
 
     def take_photo(self, data: bytes) -> None:
         """A message of the photos channel."""
@@ -180,6 +187,7 @@ class Player(threading.Thread):
             self._arrived_at = time.monotonic()
             self._painter.restart(period_ms)
             self._packets.clear()
+            self._start_s = None
             self._jitter.period_s = period_ms / 1000
             self._jitter.restart()
             self._changed.notify()

@@ -160,7 +160,7 @@ class _Sender:
 
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
-        self._viewer_ready = False
+        self._viewer_ready = self._started = False
         handlers = Handlers(
             key_ack=self._take_key_ack,
             control=self._take_control,
@@ -266,6 +266,9 @@ class _Sender:
             if message.channel is Channel.PHOTOS:
                 self._photos.put_nowait(message.data)
             elif self._viewer_ready:
+                if not self._started:
+                    self._started = True
+                    peer.send_control({"kind": "start", "time": message.time_ms / 1000})
                 peer.send_parameters(stamped(message.time_ms, message.data))
                 self._sent += 1
                 self._payload_bytes += len(message.data)

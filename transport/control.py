@@ -44,6 +44,7 @@ define("keys", keys=list)
 define("statistics", received=int, lost=int, late=int)
 define("app", name=str, data=dict)
 define("photo", id=int)
+define("start", time=float)
 
 
 def pack(message: Control) -> bytes:

@@ -39,6 +39,9 @@ SLOWEST_S = 0.001
 FRESH = 500
 """Inputs after which an end starts anew."""
 
+_DETAILS = re.compile(r"unknown kind .*|'[^']*'|\[.*|/\S*\.hw|-?\d+")
+"""What messages of one kind of outcome differ in."""
+
 LONGEST = 1500
 """Bytes of an input that is kept."""
 
@@ -78,7 +81,7 @@ def timed(take: Taker, data: bytes, clock: _Clock) -> tuple[str, float]:
     try:
         take(data)
     except BitstreamError as error:
-        return re.sub(r"-?\d+|/.*\.hw|'.*", "#", str(error)), clock.now() - begin
+        return _DETAILS.sub("#", str(error)), clock.now() - begin
     return "", clock.now() - begin
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 BADGE_AFTER_S = 0.3
 """A face that is missing for so long is said to be."""
+_START_PATIENCE_S = 4.0
+"""How long after the photo the sender's word on its first frame's time is waited for."""
+
 _FIRST_TRANSIT_S = 0.5
 """What the first packet's way is taken to last, give or take half a second."""
 
@@ -122,6 +126,7 @@ class Player(threading.Thread):
         self._sound_delay: float | None = None
         self._last_time_s = 0.0
         self._start_s: float | None = None
+        self._ready_at = math.inf
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -130,7 +135,8 @@ class Player(threading.Thread):
 
     def take_packet(self, data: bytes, arrival: float) -> None:
         """A message of the parameters channel. Bytes that are not one are counted and dropped."""
-        if not self._painter.ready:
+        waiting = self._start_s is None and arrival - self._ready_at < _START_PATIENCE_S
+        if not self._painter.ready or waiting:
             self.figures.early += 1
             return
         try:
@@ -188,6 +194,7 @@ class Player(threading.Thread):
             self._painter.restart(period_ms)
             self._packets.clear()
             self._start_s = None
+            self._ready_at = math.inf
             self._jitter.period_s = period_ms / 1000
             self._jitter.restart()
             self._changed.notify()
@@ -258,6 +265,7 @@ class Player(threading.Thread):
         try:
             photo_id = self._painter.add_photo_message(data)
             if photo_id is not None:
+                self._ready_at = min(self._ready_at, time.monotonic())
                 self._photo_came(photo_id)
         except BitstreamError as error:
             self.figures.damaged += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numba
@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
+from codec.motion import MotionField
+from codec.motion_grid import CELL as MOTION_CELL
+from codec.motion_grid import GRID, UNIT
 from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame
 from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
@@ -48,6 +51,13 @@ class Photo:
     normals: Floats
     dark: Floats
     enlarged: NDArray[np.uint8]
+
+
+FACE_LIMIT = 5.0
+"""Pixels that a motion field may move the inside of the face."""
+
+CONTROL_AT = np.arange(GRID) * MOTION_CELL + MOTION_CELL // 2
+"""Where the field's control points lie, pixels."""
 
 
 class Warp(Generator):
@@ -123,13 +133,31 @@ class Warp(Generator):
         photo = self.photo
         source, dark = self._flow(frame)
         if frame.motion is not None:
-            frame.motion.apply(source)
+            held(frame.motion, frame.visibility.triangle).apply(source)
         source *= np.float32(ENLARGED)
         source -= np.float32(0.5)
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         picture = np.asarray(moved, np.uint8)
         darken(picture, dark, photo.dark)
         return picture
+
+
+def held(field: MotionField, triangle: NDArray[np.int16]) -> MotionField:
+    """The field with the face's inside held: there the mesh knows better, and what looks like a large motion is a hand.
+
+    triangle: (256, 256), as in ``Visibility``. Control points whose neighbours all lie on the mesh move at most FACE_LIMIT px.
+    """
+    on = triangle[CONTROL_AT, :][:, CONTROL_AT] >= 0
+    inner = on.copy()
+    inner[1:] &= on[:-1]
+    inner[:-1] &= on[1:]
+    inner[:, 1:] &= on[:, :-1]
+    inner[:, :-1] &= on[:, 1:]
+    length = np.hypot(field.control[..., 0], field.control[..., 1]) * (field.weight / UNIT)
+    share = np.where(inner, np.minimum(1.0, FACE_LIMIT / np.maximum(length, 1e-6)), 1.0)
+    if bool((share == 1.0).all()):
+        return field
+    return replace(field, control=np.rint(field.control * share[..., None]).astype(np.int32))
 
 
 def _place(vertices: Floats) -> tuple[float, float, float, float, float]:

@@ -233,7 +233,7 @@ def measured(films: Sequence[Filmed], call: Call, distance: Distance | None = No
 
 
 def still(film: Filmed, seconds: float = 10, at: int = 40) -> float:
-    """kbps of the field where nothing moves: one frame held, with a camera's noise."""
+    """kbps of the field where nothing moves, after the first two seconds: one frame held, with a camera's noise."""
     at = min(at, len(film.pictures) - 1)
     noise = np.random.default_rng(1)
     count = round(seconds * FRAME_RATE)
@@ -242,7 +242,8 @@ def still(film: Filmed, seconds: float = 10, at: int = 40) -> float:
     )
     held = replace(film, pictures=pictures, flows=np.repeat(film.flows[at : at + 1], count, 0))
     wire = _sent(held, Call(), 1)
-    return 8 * wire.size / seconds / 1000
+    size = sum(len(data) for number, data in wire.arrived.items() if number >= 2 * FRAME_RATE)
+    return 8 * size / (seconds - 2) / 1000
 
 
 def films(

@@ -94,13 +94,14 @@ class JitterBuffer:
         if any(abs(time_s - seen) < self.period_s / 4 for seen in self._times):
             self._count(duplicates=1)
             return
-        self._times.append(time_s)
         if self._newest is None or time_s > self._newest[1]:
             self._newest_arrival = arrival_s
         self._count_lost(sequence, time_s, frames)
         first = time_s - (frames - 1) * self.period_s
         self._learn(arrival_s - first)
         coming = [first + i * self.period_s for i in range(frames)]
+        coming = [t for t in coming if not any(abs(t - seen) < self.period_s / 4 for seen in self._times)]
+        self._times.extend(coming)
         fresh = [t for t in coming if self._shown is None or t > self._shown + self.period_s / 4]
         self._count(late=len(coming) - len(fresh))
         self._waiting = sorted(self._waiting + fresh)
@@ -169,7 +170,8 @@ class JitterBuffer:
         expected = (time_s - newest) / (self.period_s * frames) - 1
         gap = (sequence - before - 1) % SEQUENCES
         gap += SEQUENCES * max(0, round((expected - gap) / SEQUENCES))
-        self._count(lost=gap * frames)
+        missing = max(0, round((time_s - newest) / self.period_s) - frames)
+        self._count(lost=min(gap * frames, missing))
         self._newest = (sequence, time_s)
 
     def _count(self, **more: int) -> None:

@@ -3,6 +3,8 @@
 import random
 from itertools import pairwise
 
+import pytest
+
 from receiver.jitter import CONCEAL_S, MAX_DELAY_S, SETTLING, JitterBuffer
 
 
@@ -126,3 +128,22 @@ def test_the_first_packets_teach_nothing():
     for i in range(SETTLING - 1):
         buffer.push(i % 16, 0.04 * i, 1, 0.04 * i + 0.5 / (i + 1))
         assert buffer.delay_s == 0.0
+
+
+@pytest.mark.parametrize(("frames", "new"), [(2, 1), (4, 2), (4, 1)])
+def test_frames_that_ride_along_again_are_shown_once(frames, new):
+    rng, buffer, shown = random.Random(4), JitterBuffer(), []
+    for number in range(150):
+        last = frames - 1 + number * new
+        arrival = 0.04 * last + 0.05
+        if rng.random() > 0.2 or number < 20:
+            buffer.push(number % 16, 0.04 * last, frames, arrival)
+        for tick in range(8 * new):
+            due = buffer.pop(arrival + 0.005 * tick)
+            if due is not None:
+                shown.append((round(due.time_s / 0.04), due.concealed))
+    order = [n for n, _ in shown]
+    assert order == sorted(set(order))
+    assert len(order) >= 150 * new - 3
+    assert buffer.statistics.skipped <= frames
+    assert buffer.statistics.lost <= sum(concealed for _, concealed in shown)

@@ -71,6 +71,7 @@ class JitterBuffer:
         self._times: deque[float] = deque(maxlen=_CAPACITY)
         self._newest: tuple[int, float] | None = None
         self._newest_arrival = 0.0
+        self._stride = SEQUENCES
         self._shown: float | None = None
         self._settling = SETTLING
         self.delay_s = 0.0
@@ -85,7 +86,7 @@ class JitterBuffer:
             return None
         before, newest = self._newest
         steps = (sequence - before + 4) % SEQUENCES - 4
-        counted = newest + steps * frames * self.period_s
+        counted = newest + steps * min(frames, self._stride) * self.period_s
         passed = newest + arrival_s - self._newest_arrival
         return counted if abs(passed - counted) < _BELIEVED_S else passed
 
@@ -94,6 +95,8 @@ class JitterBuffer:
         if any(abs(time_s - seen) < self.period_s / 4 for seen in self._times):
             self._count(duplicates=1)
             return
+        if self._newest is not None and sequence == (self._newest[0] + 1) % SEQUENCES and time_s > self._newest[1]:
+            self._stride = max(1, round((time_s - self._newest[1]) / self.period_s))
         if self._newest is None or time_s > self._newest[1]:
             self._newest_arrival = arrival_s
         self._count_lost(sequence, time_s, frames)

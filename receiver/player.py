@@ -126,7 +126,7 @@ class Player(threading.Thread):
         self._sound_delay: float | None = None
         self._last_time_s = 0.0
         self._start_s: float | None = None
-        self._ready_at = math.inf
+        self._ready_at = self._first_at = math.inf
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -136,6 +136,7 @@ class Player(threading.Thread):
     def take_packet(self, data: bytes, arrival: float) -> None:
         """A message of the parameters channel. Bytes that are not one are counted and dropped."""
         waiting = self._start_s is None and arrival - self._ready_at < _START_PATIENCE_S
+        self._first_at = min(self._first_at, arrival)
         if not self._painter.ready or waiting:
             self.figures.early += 1
             return
@@ -159,7 +160,7 @@ class Player(threading.Thread):
         """About when a packet that has just arrived was captured, s since the sender's epoch."""
         guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
         if guess is None and self._start_s is not None:
-            guess = self._start_s
+            guess = self._start_s + arrival - self._first_at
         if guess is None:
             epoch = self._to_local(0.0)
             guess = 0.0 if epoch is None else arrival - epoch - _FIRST_TRANSIT_S
@@ -194,7 +195,7 @@ class Player(threading.Thread):
             self._painter.restart(period_ms)
             self._packets.clear()
             self._start_s = None
-            self._ready_at = math.inf
+            self._ready_at = self._first_at = math.inf
             self._jitter.period_s = period_ms / 1000
             self._jitter.restart()
             self._changed.notify()

@@ -103,9 +103,9 @@ class FaceEncoder:
         """
         self._orders.append(lambda coder: self._greet_next(coder, slow))
 
-    def set_rung(self, name: str) -> None:
-        """Go on with other steps and bundles: a name of ``Tables.names``."""
-        self._orders.append(lambda coder: coder.set_rung(name))
+    def set_rung(self, name: str, again: int = 0) -> None:
+        """Go on with other steps and bundles: a name of ``Tables.names``; again: frames that ride along a second time."""
+        self._orders.append(lambda coder: coder.set_rung(name, again))
 
     def encode(self, picture: NDArray[np.uint8], time_ms: int) -> list[Message]:
         """One frame of the source, (H, W, 3) uint8, and its time since the session's epoch -> messages to send.

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +24,7 @@ from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
 from codec.packets import KEY_ACK, stamped
 from codec.quantiser import Tables
+from codec.redundancy import Protection, rung_for
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
@@ -40,6 +42,9 @@ from transport.waiting import first
 logger = logging.getLogger(__name__)
 
 MAX_FPS = 25.0
+
+LOSS_REPORTS = 5
+"""Reports of the receiver, one a second or so, over which loss is averaged."""
 
 SLOW_SETUP_S = 0.6
 """A set-up that takes longer (it is 1.5 kB each way) speaks of a link on which the photo takes seconds."""
@@ -178,22 +183,25 @@ class _Sender:
         first = next(i for i, rung in enumerate(ladder) if rung.name == self._settings.rate)
         self._rate = RateController(ladder[first:], voice_kbps=voice)
         self._rungs_used = [self._settings.rate]
+        self._protection = Protection(self._settings.rate)
+        self._losses: deque[float] = deque(maxlen=LOSS_REPORTS)
         self._encoder.new_receiver(slow=peer.setup_seconds > SLOW_SETUP_S)
         if self._video_began is not None:
             self._begin_voice(self._video_began)
         return peer
 
     def _take_link(self, state: LinkState) -> None:
-        """How the link is, about once a second: another rung, perhaps."""
+        """How the link is, about once a second: another rung, perhaps, and frames that ride along twice where it loses."""
         if self._rate is None:
             return
-        before, after = self._rate.rung, self._rate.update(state)
         logger.debug("link: %s", state)
-        if after != before:
-            name = self._rate.rungs[after].name
-            logger.info("rung %s: %s", name, state)
-            self._rungs_used.append(name)
-            self._encoder.set_rung(name)
+        self._losses.append(state.loss)
+        wanted = self._rate.rungs[self._rate.update(state)].name
+        protection = rung_for(sum(self._losses) / len(self._losses), wanted, self._protection)
+        if protection != self._protection:
+            self._protection = protection
+            self._rungs_used.append(protection.rung)
+            self._encoder.set_rung(*protection)
 
     def _take_control(self, message: Control) -> None:
         if message["kind"] == "photo":

@@ -157,11 +157,13 @@ def test_sound_comes_along_in_time(talking, tmp_path):
     assert 0.3 < quiet < 0.7
 
 
-def test_a_lossy_link_loses_what_it_should_and_the_call_goes_on():
+def test_a_lossy_link_is_noticed_and_the_call_goes_on():
     link = "loss=0.25,delay=40,jitter=15,reorder=0.05,duplicate=0.02,seed=1"
-    got = run_demo(DemoSettings(seconds=10, sink="null", link=link, photos_kbps=0, motion="off"), quiet=True)
-    share = got["lost"] / max(1, got["lost"] + got["frames_shown"])
-    assert 0.1 < share < 0.4
+    got = run_demo(DemoSettings(seconds=14, sink="null", link=link, photos_kbps=0, motion="off"), quiet=True)
+    assert got["lost"] > 0
+    assert got["recovered"] > 0
+    assert got["lost"] < 0.4 * (got["lost"] + got["frames_shown"])
+    assert len(got["rungs"]) > 1
     assert got["latency_ms"]["p50"] > 40
     assert got["frames_shown"] > 40
 

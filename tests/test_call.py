@@ -244,6 +244,7 @@ def test_the_demo_reports_what_an_end_says(tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow  # both ends once span for minutes after pasting: to be found before it counts again
 def test_copy_and_paste_signalling(processes):
     sender = processes.start("send", "--room", "x", "--signal", "paste", *sending(8))
     receiver = processes.start("receive", "--room", "x", "--signal", "paste", "--sink", "null", "--json")

@@ -47,7 +47,9 @@ LIFETIMES = (10, 60)
 FADE_FRAMES = 10
 """Frames in which a stale field fades to nothing."""
 
-_SEQUENCES = 1 << 16
+SEQUENCES = 1 << 16
+"""Frames are counted modulo this."""
+
 _RESERVED, _KEY, _ODD, _FARTHER, _STEP, _LASTING = 16, 256, 1024, 16384, 512, 2048
 """Frequencies of the header's flags, of 2^15."""
 
@@ -156,7 +158,7 @@ class Change:
 
 def distance(newer: int, older: int) -> int:
     """Frames from one sequence number to another, -32768..32767."""
-    return (newer - older + _SEQUENCES // 2) % _SEQUENCES - _SEQUENCES // 2
+    return (newer - older + SEQUENCES // 2) % SEQUENCES - SEQUENCES // 2
 
 
 def encode_motion(
@@ -238,7 +240,7 @@ class MotionDecoder:
         return field
 
     def _reference(self, sequence: int, back: int) -> MotionField:
-        reference = self._fields.get((sequence - back) % _SEQUENCES)
+        reference = self._fields.get((sequence - back) % SEQUENCES)
         if reference is None:
             raise BitstreamError("motion packet changes a field that did not come")
         return reference

@@ -8,14 +8,13 @@ from typing import Any
 from codec.errors import BitstreamError, UsageError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, HeadwireReader
+from codec.motion import SEQUENCES
 from codec.parameters import FrameParameters
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
 
 LONGEST_BUNDLE = 4
-SEQUENCES = 65536
-"""Frames are counted modulo this for the motion fields."""
 ENDINGS = (".mp4", ".mkv", ".y4m")
 
 

@@ -18,6 +18,7 @@ from codec.errors import UsageError
 from codec.face_model import FaceModel
 from codec.fitting import Fitter
 from codec.hwfile import Channel, Message
+from codec.motion import SEQUENCES
 from codec.packets import window_integers
 from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture
@@ -31,9 +32,6 @@ from sender.motion import MotionSettings
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
 from sender.viewer import ViewersCopy
-
-SEQUENCES = 65536
-"""Frames are counted modulo this for the motion fields."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class FaceEncoder:
         self._smoother = Smoother()
         self._greet: bool | None = None
         self._loop = ClosedLoop(MotionSettings(reliable=True)) if settings.motion else None
-        self._viewer = ViewersCopy(model)
+        self._viewer = ViewersCopy(model) if settings.motion else None
         self._unsent: list[Picture] = []
         self._looked_at = 0
         self._coder: ParameterEncoder | None = None
@@ -175,7 +173,7 @@ class FaceEncoder:
         self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
         messages = self._heed() or self._session()
-        if self._loop is not None:
+        if self._loop is not None and self._viewer is not None:
             for message in messages:
                 reference = self._viewer.add_photo_message(message.data)
                 if reference is not None:
@@ -223,7 +221,8 @@ class FaceEncoder:
             if tracked.landmarks is not None and not self._settings.every_frame:
                 messages = self._refine(tracked.landmarks)
             parameters = self._smoother.smooth(self._fit(tracked))
-        self._unsent.append(tracked.picture)
+        if self._loop is not None:
+            self._unsent.append(tracked.picture)
         with self.stages.measure("encode"):
             messages += self._code(parameters, time_ms)
         with self.stages.measure("motion"):
@@ -231,13 +230,14 @@ class FaceEncoder:
 
     def _look(self, packets: list[bytes]) -> list[Message]:
         """Compare what the viewer now paints with what the camera saw, and send the rest of the motion."""
+        if self._loop is None or self._viewer is None:
+            return []
         messages = []
-        for packet in packets if self._loop is not None else []:
+        for packet in packets:
             for parameters, picture in zip(self._viewer.push(packet), self._unsent, strict=False):
                 number, self._looked_at = self._looked_at, self._looked_at + 1
                 if parameters.confidence == 0:
                     continue
-                assert self._loop is not None
                 report = self._loop.step(picture, self._viewer.flow(parameters), number % SEQUENCES)
                 if report.data is not None:
                     messages.append(Message(Channel.MOTION, bytes((number % 256,)) + report.data))

@@ -31,6 +31,11 @@ class Crop(StrEnum):
     none = "none"
 
 
+class Show(StrEnum):
+    call = "call"
+    error = "error"
+
+
 class Motion(StrEnum):
     auto = "auto"
     off = "off"
@@ -73,13 +78,16 @@ def demo(
     photos: PhotosOption = 3.0,
     motion: MotionOption = Motion.auto,
     link: LinkOption = None,
+    show: Annotated[
+        Show, typer.Option(help="error: in the film, where the sender knows the viewer's picture to be wrong.")
+    ] = Show.call,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A call on this machine: sender and receiver as two processes, real WebRTC between them."""
     from bench.call import DemoSettings, run_demo
 
-    settings = DemoSettings(play, clip, seconds, sink, model, rate.value, photos, motion.value, link)
+    settings = DemoSettings(play, clip, seconds, sink, model, rate.value, photos, motion.value, link, show.value)
     _report(run_demo(settings, quiet=as_json), stats_json, as_json)
 
 
@@ -121,6 +129,7 @@ def send(
     record: Annotated[Path | None, typer.Option(help="Keep the coded pictures as FILE.mkv (lossless).")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Play the file again when it ends.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Skip so many seconds of the file.")] = 0.0,
+    log: Annotated[Path | None, typer.Option(help="JSON lines: how sure the viewer's picture is, by region.")] = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,7 +138,7 @@ def send(
 
     settings = SendSettings(
         room, signal, token, camera, play, microphone, not no_audio, reference, crop.value, seconds, rate.value,
-        photos, motion.value, link, record, loop, start,
+        photos, motion.value, link, record, loop, start, log,
     )  # fmt: skip
     _report(run_sender(settings), stats_json, as_json)
 
@@ -245,20 +254,32 @@ def bench(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which; --list names them.")] = None,
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILES", help="compare: two JSON files.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="What there is.")] = False,
-    clips: Annotated[Path | None, typer.Option(help="quality: a folder of videos.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="quality: a folder of videos, validation or long.")] = None,
     codecs: Annotated[str, typer.Option(help="quality: names, with commas between them.")] = "",
     rates: Annotated[str, typer.Option(help="quality: rates, with commas between them.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="quality: the report.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.04, help="quality: of each clip; latency: of a call.")] = None,
+    every: Annotated[int | None, typer.Option(min=1, help="quality: measure one in so many frames.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="quality: so many clips.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="quality: processes, of one thread each.")] = 2,
+    beside: Annotated[list[Path] | None, typer.Option("--with", help="quality: other JSON for the report.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="quality: a folder for SVG and PNG plots.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="quality: csim=FILE, fid=FILE or fvd=FILE.")] = None,
 ) -> None:
     """Benchmarks."""
-    from bench.registry import BENCHES, run_bench, run_compare, run_quality
+    from bench.registry import BENCHES, QualityRequest, run_bench, run_compare, run_latency, run_quality
 
     if listing or name is None:
         for known, (_, what) in BENCHES.items():
             print(f"{known:10} {what}")
     elif name == "quality":
-        _report(run_quality(clips, codecs, rates, json_file, html), None, as_json=False)
+        asked = QualityRequest(
+            clips, codecs, rates, json_file, html, seconds, every, most, workers, beside or [], plots, weights or []
+        )
+        _report(run_quality(asked), None, as_json=False)
+    elif name == "latency":
+        _report(run_latency(seconds), json_file, as_json=False)
     elif name == "compare":
         text, code = run_compare(files or [])
         print(text)

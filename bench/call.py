@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codec.errors import HeadwireError
+from codec.errors import HeadwireError, UsageError
 from sender.demo_clip import CLIPS, demo_clip
 from transport.process import stop_signals
 from transport.signalling_server import SignallingServer
@@ -29,7 +29,8 @@ class DemoSettings:
     """What ``headwire demo`` was asked for, in the order of its options.
 
     play: a video, else the named demo clip. seconds: length of the call; a shorter video is played again.
-    sink: where the viewer's picture goes; None: both sides side by side in ``demo/call.mp4``.
+    sink: where the viewer's picture goes; None: both sides side by side in ``demo/call.mp4``. show: ``call``, or ``error``:
+    there, where the sender knows the viewer's picture to be wrong.
     """
 
     play: Path | None = None
@@ -41,6 +42,7 @@ class DemoSettings:
     photos_kbps: float = 3.0
     motion: str = "auto"
     link: str | None = None
+    show: str = "call"
 
 
 def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
@@ -49,6 +51,8 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
     Raises UsageError for what the user got wrong, HeadwireError with its last words when an end failed.
     """
     start = 0.0
+    if settings.show == "error" and (settings.motion == "off" or settings.sink is not None):
+        raise UsageError("--show error is drawn into the film, by what motion knows: leave out --sink and --motion off")
     play = settings.play
     if play is None:
         play = demo_clip(settings.clip)
@@ -61,9 +65,20 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
             DEMO_FOLDER.mkdir(exist_ok=True)
             target = DEMO_FOLDER / "call.mp4"
             work = Path(folder)
-            compose(work / "sent.rec", work / "shown.rec", work / "shown.jsonl", target, wire=figures)
+            errors = work / "sent.jsonl" if settings.show == "error" else None
+            compose(work / "sent.rec", work / "shown.rec", work / "shown.jsonl", target, wire=figures, errors=errors)
             figures["video"] = str(target)
     return figures
+
+
+def record_call(settings: DemoSettings, folder: Path, start: float | None = None) -> dict[str, Any]:
+    """Make a call that records both ends' pictures in a folder (``sent.rec``, ``shown.rec``); its figures.
+
+    start: s of the clip to skip; None: the clip's own beginning.
+    """
+    play = settings.play or demo_clip(settings.clip)
+    begin = start if start is not None else 0.0 if settings.play else CLIPS[settings.clip].start_s
+    return asyncio.run(_call(replace(settings, sink=None), play, begin, folder, quiet=True))
 
 
 def run() -> dict[str, Any]:
@@ -82,6 +97,7 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
         receive = ["receive", *room, *link, "--model", settings.model]
         if settings.sink is None:
             send += ["--record", str(work / "sent.rec")]
+            send += ["--log", str(work / "sent.jsonl")] if settings.show == "error" else []
             receive += ["--sink", str(work / "shown.rec"), "--log", str(work / "shown.jsonl")]
         else:
             receive += ["--sink", settings.sink]
@@ -169,6 +185,7 @@ def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         "frames_shown": shown["frames_shown"],
         "fps": shown["fps"],
         "payload_kbps": sent["payload_kbps"],
+        "motion_kbps": sent["motion_kbps"],
         "audio_kbps": sent["audio_kbps"],
         "reference_bytes": sent["reference_bytes"],
         "wire_kbps_forward": sent["wire_kbps_forward"],
@@ -181,7 +198,8 @@ def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         "carrier": sent["carrier"],
         "rungs": sent["rungs"],
     }
-    names = ["latency_ms", "freeze_ms_max", "lost", "recovered", "late", "skipped", "early", "damaged", "av_skew_ms"]
+    names = ["latency_ms", "freeze_ms_max", "lost", "recovered", "late", "skipped", "early", "damaged"]
+    names += ["fields", "fields_dropped", "av_skew_ms"]
     figures |= {name: shown[name] for name in names}
     for name in ("stages_ms", "cpu_percent", "rss_mb"):
         figures[name] = sent[name] | shown[name]

@@ -2,7 +2,8 @@
 
 Bytes on the wire are those of a call without a voice over the ``opus`` carrier, measured on localhost by the means of
 ``headwire bench wire``: 54 bytes of headers a parameter message; a photo of 7 kB costs 1.53 times its size beside one
-message a frame, 1.74 times beside one in four frames. A voice would take most of the headers.
+message a frame, 1.74 times beside one in four frames. A voice would take most of the headers. A motion packet rides in the
+message of its frames.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.codecs import RTCP_RETURN_KBPS, Codec, Encoded, Frames, Packet, rtp_bytes
-from codec.errors import UsageError
+from bench.codecs import RTCP_RETURN_KBPS, Codec, Encoded, Frames, MissingCodecError, Packet, rtp_bytes
+from codec.errors import HeadwireError, UsageError
 
 MESSAGE_HEADERS = 54
 """IPv4 20, UDP 8, RTP 12, SRTP tag 10, Opus packet of silence and extension 4."""
@@ -24,26 +25,46 @@ MESSAGE_HEADERS = 54
 PHOTO_FACTOR = {1: 1.53, 2: 1.64, 4: 1.74}
 """Bytes on the wire of a photo over its own, by frames a message; 2 is interpolated."""
 
+MOTION_FRAMING = 1
+"""In a message that is sent anyway a motion packet has a head of two bytes, in a file of one."""
+
 RETURN_KBPS = 0.8
 """Acknowledgements of keys and photos with RTCP."""
 
+DEFAULTS = "3:auto"
+"""Photos and motion of ``headwire encode`` without options."""
+
 FROZEN_BYTES = 7000
+_PHOTO_STARTS = (b"\x12", b"\x15")
 _FOLDERS = ("codec", "models", "receiver", "sender")
 
 
 class Headwire(Codec):
     """A Headwire file, written and read again by ``headwire encode`` and ``decode``.
 
-    A rate is ``normal``, ``low`` or ``lowest``, or with the photos' budget and the residual motion ``normal@3:auto``; without
-    them ``@0:off``, the paper's mode.
+    A rate is ``normal``, ``low`` or ``lowest`` with what the command line sends by default; or with the photos' budget and
+    the residual motion, ``normal@3:auto``. ``normal@0:off`` is the paper's mode.
     """
 
-    rates = ("normal", "low", "lowest")
+    rungs = ("normal", "low", "lowest")
     folders = _FOLDERS
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, rates: tuple[str, ...] = ("normal", "low", "lowest", "normal@0:off")) -> None:
         self.name = self._model = model
+        self.rates = rates
         self.about = f"Headwire, generator {model}"
+
+    def check(self) -> None:
+        from models.zoo import ZOO, create
+
+        if self._model not in ZOO:
+            raise MissingCodecError(f"there are no weights of {self._model} among `headwire models`")
+        try:
+            from codec.face_model import FaceModel
+
+            create(self._model, FaceModel.load())
+        except (HeadwireError, ImportError) as error:
+            raise MissingCodecError(f"{self._model} cannot run here: {error}") from error
 
     def takes(self, rate: str) -> bool:
         try:
@@ -64,7 +85,8 @@ class Headwire(Codec):
             reader = HeadwireReader(target)
             messages = list(reader)
         bundle = _bundle(m.data for m in messages if m.channel is Channel.PARAMETERS)
-        packets, sent = [], 0
+        packets: list[Packet] = []
+        sent = 0
         for message in messages:
             if message.channel is Channel.PARAMETERS:
                 sent += bundle
@@ -73,8 +95,12 @@ class Headwire(Codec):
             elif message.channel is Channel.PHOTOS:
                 kind = "photo" if sent == 0 else "photos"
                 packets.append(Packet(kind, message.data, len(message.data) * PHOTO_FACTOR[bundle], max(0, sent - 1)))
+            elif message.channel is Channel.MOTION:
+                packets.append(Packet("motion", message.data, len(message.data) + MOTION_FRAMING, max(0, sent - 1)))
         delay = (bundle - 1) * 1000 / float(fps)
-        return Encoded(tuple(packets), fps, len(frames), f"{bundle} frames a message", delay, RETURN_KBPS)
+        photos_sent = sum(packet.kind == "photos" and packet.data[:1] in _PHOTO_STARTS for packet in packets)
+        note = f"{bundle} frames a message, photos after the first at {photos:g} kbps: {photos_sent}, motion {motion}"
+        return Encoded(tuple(packets), fps, len(frames), note, delay, RETURN_KBPS)
 
     def decode(self, encoded: Encoded) -> Frames:
         from codec.hwfile import Channel, HeadwireWriter, Message
@@ -86,8 +112,8 @@ class Headwire(Codec):
             with HeadwireWriter(source, encoded.fps) as writer:
                 writer.frames = encoded.frames
                 for packet in encoded.packets:
-                    channel = Channel.PARAMETERS if packet.kind == "parameters" else Channel.PHOTOS
-                    writer.write(Message(channel, packet.data))
+                    channel = {"parameters": Channel.PARAMETERS, "motion": Channel.MOTION}.get(packet.kind)
+                    writer.write(Message(channel or Channel.PHOTOS, packet.data))
             decode_file(source, target, self._model)
             return np.stack(list(frames(target)))
 
@@ -186,10 +212,10 @@ class Frozen(Codec):
 
 def _parse(rate: str) -> tuple[str, float, str]:
     """``normal@3:auto`` -> rung, kbps of photos, motion. Raises ValueError for anything else."""
-    rung, _, how = rate.partition("@")
-    photos, _, motion = how.partition(":")
+    rung, given, how = rate.partition("@")
+    photos, _, motion = how.partition(":") if given else DEFAULTS.partition(":")
     kbps, motion = float(photos or 0), motion or "off"
-    if rung not in Headwire.rates or motion not in ("off", "auto") or not 0 <= kbps <= 1000:
+    if rung not in Headwire.rungs or motion not in ("off", "auto") or not 0 <= kbps <= 1000:
         raise ValueError(rate)
     return rung, kbps, motion
 

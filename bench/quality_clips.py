@@ -34,24 +34,42 @@ class ClipFrames:
         return float(len(self.frames) / self.fps)
 
 
-def find_clips(folder: Path | None, most: int | None = None) -> list[tuple[Path, float]]:
-    """(file, second at which it starts). None: the longest clip of each validation identity, in the list's order.
+def find_clips(where: Path | None, most: int | None = None) -> list[tuple[Path, float]]:
+    """(file, second at which it starts) of a folder, a file or a set.
 
-    Raises UsageError if there are none.
+    None or ``validation``: the longest clip of each validation identity, in the list's order. ``long``: the uncut calls of
+    the training data's folder and the demo's second clip. Raises UsageError if there are none.
     """
     found: list[tuple[Path, float]] = []
-    if folder is None:
+    if where is None or str(where) == "validation":
         from training import dataset
 
         people = dataset.by_identity(dataset.clips(split="validation"))
         found = [(max(of, key=lambda clip: clip.seconds).path, 0.0) for _, of in sorted(people.items())]
-    elif folder.is_file():
-        found = [(folder, 0.0)]
-    elif folder.is_dir():
-        found = [(path, 0.0) for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
+    elif str(where) == "long":
+        found = [(path, 0.0) for path in _long_calls()]
+    elif where.is_file():
+        found = [(where, 0.0)]
+    elif where.is_dir():
+        found = [(path, 0.0) for path in sorted(where.iterdir()) if path.suffix.lower() in ENDINGS]
     if not found:
-        raise UsageError(f"no video clips at {folder}: --clips wants a folder of {', '.join(ENDINGS)}")
+        raise UsageError(
+            f"no video clips at {where}: --clips wants a folder of {', '.join(ENDINGS)}, validation or long"
+        )
     return found[:most]
+
+
+def _long_calls() -> list[Path]:
+    from sender.demo_clip import demo_clip
+    from training import dataset
+
+    folder = dataset.data_directory() / "long"
+    calls = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in ENDINGS]
+    try:
+        return [*calls, demo_clip("franck")]
+    except HeadwireError:
+        # a file that is not there is reported as a clip that failed
+        return [*calls, Path("franck.mp4")]
 
 
 def load_clip(path: Path, seconds: float, start: float = 0.0) -> ClipFrames:

@@ -1,12 +1,14 @@
 """What is measured of a coded clip, frame by frame: the paper's Appendix E and what a face's viewer looks at.
 
 Names (a stand-in never carries the canonical one):
-``l1`` 0..255, ``psnr`` dB, ``ssim``, ``lpips`` (Alex), ``lpips_mouth`` and ``lpips_eyes`` (the same of a window around
-them), ``nme`` (landmarks' mean distance over that of the outer eye corners), ``ard`` (mean absolute difference of the three
-Euler angles, degrees), ``are`` (mean absolute Euler angle of what is shown, degrees: of use for frontalised faces),
-``aed_mesh`` (mean absolute difference of the 28 expression numbers, standard deviations), ``csim_dlib`` (cosine of dlib's
-128 numbers), ``sharpness`` (Laplacian energy over the original's), ``flicker`` (change since the frame before, over the
-original's), ``face_found`` (1 or 0: whether a face is seen where the original shows one).
+``l1`` 0..255, ``psnr`` dB, ``ssim``, ``ms_ssim``, ``lpips`` (Alex), ``lpips_mouth`` and ``lpips_eyes`` (the same of a
+window around them), ``lpips_vgg`` and ``dists`` (of few frames: VGG16 takes long), ``nme`` (landmarks' mean distance over
+that of the outer eye corners), ``ard`` (mean absolute difference of the three Euler angles, degrees), ``are`` (mean
+absolute Euler angle of what is shown, degrees: of use for frontalised faces), ``aed_mesh`` (mean absolute difference of
+the 28 expression numbers, standard deviations), ``csim_dlib`` (cosine of dlib's 128 numbers), ``sharpness`` (Laplacian
+energy over the original's), ``flicker`` (change since the frame before, over the original's), ``face_found`` (1 or 0:
+whether a face is seen where the original shows one). ``fid_vgg``, of sets, is FID over VGG16's last activations in place
+of Inception's. ``csim``, ``fid``, ``fvd``: only with the user's weights (``bench.canonical``).
 """
 
 from __future__ import annotations
@@ -19,27 +21,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import metrics
+from bench.canonical import NAMES, Canonical, Weights
 from bench.codecs import Frames
+from bench.frechet import Features
+from bench.metrics_dists import Dists
 from codec.errors import HeadwireError
 from codec.fitting import Fitter
 from codec.parameters import Floats, FrameParameters
 
-VERSION = 1
+VERSION = 3
 """To be raised with every change of what a figure means."""
 
-BETTER_LOW = ("l1", "lpips", "lpips_mouth", "lpips_eyes", "nme", "ard", "aed_mesh")
-BETTER_HIGH = ("psnr", "ssim", "csim_dlib", "face_found")
+BETTER_LOW = ("l1", "lpips", "lpips_mouth", "lpips_eyes", "lpips_vgg", "dists", "nme", "ard", "aed_mesh")
+BETTER_HIGH = ("psnr", "ssim", "ms_ssim", "csim_dlib", "face_found")
 NEUTRAL = ("are", "sharpness", "flicker")
 METRICS = (
-    *("lpips", "psnr", "ssim", "l1", "lpips_mouth", "lpips_eyes", "nme", "ard", "are", "aed_mesh", "csim_dlib"),
-    *("sharpness", "flicker", "face_found"),
+    *("lpips", "psnr", "ssim", "ms_ssim", "l1", "lpips_mouth", "lpips_eyes", "lpips_vgg", "dists"),
+    *("nme", "ard", "are", "aed_mesh", "csim_dlib", "sharpness", "flicker", "face_found"),
 )
+
+SETS = ("fid_vgg", "fid", "fvd")
+"""Measured over all clips of a codec and rate, not frame by frame."""
 
 _MOUTH, _MOUTH_WINDOW = (13, 14, 61, 291), (64, 64)
 _EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)
 _CORNERS = (33, 263)
 FACES_EVERY = 3
 """Of the measured frames, one in so many is given to dlib, which takes longer than all the rest."""
+VGG_EVERY = 8
+"""The same for VGG16, from the middle of so many on: the opening's key frame or photo would flatter."""
 _BEST_DB = 100.0
 """What a frame without any error counts as."""
 
@@ -62,16 +72,26 @@ class Truth:
 class Meter:
     """Measures clips, with networks that are loaded once. Raises HeadwireError where torch or its weights are missing."""
 
-    def __init__(self) -> None:
-        self._lpips = metrics.Lpips("alex")
+    def __init__(self, weights: Weights = ()) -> None:
+        self._lpips, self._vgg = metrics.Lpips("alex"), metrics.Lpips("vgg", half=True)
+        self._dists: Dists | None = None
         self._faces = DlibFaces.load()
+        self._canonical = Canonical(weights)
+        self._lacks: dict[str, str] = {}
+        try:
+            self._dists = Dists(half=True)
+        except HeadwireError as error:
+            self._lacks["dists"] = str(error)
 
     @property
     def missing(self) -> dict[str, str]:
         """Figure -> why it is not measured here."""
-        reasons = {} if self._faces else {"csim_dlib": "dlib or face_recognition_models is not installed"}
-        for name in ("fid", "fvd", "csim", "au_h"):
-            reasons[name] = "needs the canonical weights, which no package carries"
+        reasons = dict(self._lacks)
+        if self._faces is None:
+            reasons["csim_dlib"] = "dlib or face_recognition_models is not installed"
+        for name in set(NAMES) - set(self._canonical.names):
+            reasons[name] = f"needs the canonical weights, which no package carries: --weights {name}=FILE"
+        reasons["au_h"] = "needs an estimator of action units, which is not implemented"
         return reasons
 
     def truth(self, frames: Frames, every: int) -> Truth:
@@ -90,22 +110,48 @@ class Meter:
 
     def measure(self, truth: Truth, shown: Frames) -> dict[str, list[float]]:
         """name -> a figure for each of ``truth.index``; NaN where there is none."""
+        return self.measure_all(truth, shown)[0]
+
+    def measure_all(
+        self, truth: Truth, shown: Frames
+    ) -> tuple[dict[str, list[float]], dict[str, tuple[Features, Features]]]:
+        """The figures, and of what is only measured over sets the features of both: ``fid_vgg``, ``fid``, ``fvd``."""
         index = list(truth.index)
         a, b = truth.frames[index], shown[index]
         figures = {
             "lpips": self._lpips(a, b),
             "psnr": np.minimum(metrics.psnr(a, b), _BEST_DB),
             "ssim": metrics.ssim(a, b),
+            "ms_ssim": metrics.ms_ssim(a, b),
             "l1": metrics.l1(a, b),
             "lpips_mouth": self._window(truth, a, b, _MOUTH, _MOUTH_WINDOW),
             "lpips_eyes": self._window(truth, a, b, _EYES, _EYES_WINDOW),
             "sharpness": np.array([_energy(y) / max(_energy(x), 1e-9) for x, y in zip(a, b, strict=True)]),
             "flicker": _flicker(truth.frames, shown, index),
         }
+        some = vgg_frames(len(index))
+        figures["lpips_vgg"] = np.full(len(index), np.nan)
+        figures["lpips_vgg"][some], *pooled = self._vgg.with_features(a[some], b[some])
+        features = {"fid_vgg": (pooled[0], pooled[1])}
+        if self._dists is not None:
+            figures["dists"] = np.full(len(index), np.nan)
+            figures["dists"][some] = self._dists(a[some], b[some])
+        of_truth, of_shown = (self._canonical.features(x, y) for x, y in ((a, truth.frames), (b, shown)))
+        features |= {name: (of_truth[name], of_shown[name]) for name in of_truth}
         figures |= _geometry(truth, shown)
         if self._faces is not None:
             figures["csim_dlib"] = self._faces.similarity(truth, b)
-        return {name: [float(x) for x in figures[name]] for name in METRICS if name in figures}
+        if "csim" in self._canonical.names:
+            figures["csim"] = self._csim(truth, a, b)
+        return {name: [float(x) for x in figures[name]] for name in (*METRICS, "csim") if name in figures}, features
+
+    def _csim(self, truth: Truth, a: Frames, b: Frames) -> NDArray[np.float64]:
+        """Cosine of ArcFace's descriptors, both where the original shows the face, of every ``FACES_EVERY``th frame."""
+        out = np.full(len(a), np.nan)
+        for n, points in enumerate(truth.landmarks):
+            if points is not None and n % FACES_EVERY == 0:
+                out[n] = float(self._canonical.face(a[n], points) @ self._canonical.face(b[n], points))
+        return out
 
     def _window(self, truth: Truth, a: Frames, b: Frames, points: tuple[int, ...], size: tuple[int, int]) -> Any:
         out = np.full(len(a), np.nan)
@@ -115,6 +161,11 @@ class Meter:
             one, two = (np.stack([_cut(x[n], at, size) for n, at in zip(seen, places, strict=True)]) for x in (a, b))
             out[seen] = self._lpips(one, two)
         return out
+
+
+def vgg_frames(count: int) -> list[int]:
+    """Which of so many measured frames VGG16 sees: at least one."""
+    return list(range(VGG_EVERY // 2, count, VGG_EVERY)) or [count // 2]
 
 
 class DlibFaces:

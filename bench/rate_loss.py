@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,10 +34,12 @@ def received(
     wait: int = 0,
     silence: bool = False,
     again: int = 0,
+    echo: int = 0,
 ) -> tuple[Floats, int, int]:
     """(T', 35) what is shown for each frame, how many packets would not decode, and the bytes sent.
 
     wait: frames that the receiver waits longer than a bundle needs. again: frames of each packet that ride along again.
+    echo: packets before it that go out once more with each packet.
     """
     encoder = ParameterEncoder(rung, tables, SeenPoints(model, sequence.neutral, tables), silence, again)
     decoder, concealment = ParameterDecoder(tables), Concealment(tables, PERIOD_MS)
@@ -46,17 +49,19 @@ def received(
     concealment.reconstruction.set_reference(reference)
     bundle = int(tables.frames[encoder.rung])
     shown, packets, refused, size = [], 0, 0, 0
+    sent: deque[tuple[bytes, int]] = deque(maxlen=echo + 1)
     waiting: list[tuple[int, tuple[int, int]]] = []
     for t, vector in enumerate(sequence.vectors):
         while waiting and waiting[0][0] <= t:
             encoder.acknowledge(*waiting.pop(0)[1])
         data = encoder.encode(vector)
         if data is not None:
-            size += len(data)
-            if not dropped(packets):
+            sent.append((data, t))
+            size += sum(len(riding) for riding, _ in sent)
+            for riding, at in sent if not dropped(packets) else ():
                 try:
-                    packet = decoder.decode(data)
-                    concealment.push(packet, t * PERIOD_MS)
+                    packet = decoder.decode(riding)
+                    concealment.push(packet, at * PERIOD_MS)
                     if packet.stored is not None:
                         waiting.append((t + ACKNOWLEDGED_AFTER, packet.stored))
                 except BitstreamError:
@@ -94,14 +99,15 @@ def under_loss(
     share: float = 0.25,
     wait: int = 0,
     again: int = 0,
+    echo: int = 0,
 ) -> dict[str, Any]:
     """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode.
 
     kbps: of payload, over all frames together.
     """
-    whole = [received(s, rung, tables, model, lambda _: False, wait, again=again) for s in sequences]
+    whole = [received(s, rung, tables, model, lambda _: False, wait, again=again, echo=echo) for s in sequences]
     clean = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, whole, strict=True)])
-    runs = [received(s, rung, tables, model, random_loss(share, k), wait, again=again) for k, s in enumerate(sequences)]
+    runs = [received(s, rung, tables, model, random_loss(share, k), wait, again=again, echo=echo) for k, s in enumerate(sequences)]
     lossy = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, runs, strict=True)])
     return {
         "rms": _rms(lossy), "rms_no_loss": _rms(clean), "median": float(np.median(lossy)),

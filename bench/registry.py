@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ BENCHES: dict[str, tuple[str, str]] = {
         "bench.compare",
         "two JSON files of quality: what became better or worse; exit code 1 for a regression",
     ),
+    "latency": ("bench.latency", "calls over a grid of loss, delay and rate: latency, freezes, frames, CPU, memory"),
     "speed": ("bench.speed", "ms per frame of every stage, beside the machine's arithmetic"),
 }
 """Name -> module (its ``run()`` returns a dict of figures), what it measures."""
@@ -40,14 +42,44 @@ def run_bench(name: str) -> dict[str, Any]:
     return run()
 
 
-def run_quality(
-    clips: Path | None, codecs: str, rates: str, json_file: Path | None, html_file: Path | None
-) -> dict[str, Any]:
-    """``bench quality``: the files are written; what is returned is only the summary to print."""
-    from bench import quality
+@dataclass(frozen=True)
+class QualityRequest:
+    """``bench quality`` as it was asked for, in the order of the command line's options. plots: a folder for the plots."""
 
-    report = quality.run(clips, _names(codecs), _names(rates), json_file, html_file)
-    return {name: value for name, value in report.items() if isinstance(value, str | int | float)}
+    clips: Path | None
+    codecs: str
+    rates: str
+    json_file: Path | None
+    html_file: Path | None
+    seconds: float | None
+    every: int | None
+    most: int | None
+    workers: int
+    beside: Sequence[Path]
+    plots: Path | None
+    weights: Sequence[str] = ()
+
+
+def run_quality(asked: QualityRequest) -> dict[str, Any]:
+    """The files are written; what is returned is only the summary to print."""
+    from bench import canonical, quality
+
+    weights = canonical.parse(list(asked.weights))
+    options = quality.Options(asked.seconds, asked.every, asked.most, None, asked.workers, weights)
+    files = (asked.json_file, asked.html_file)
+    report = quality.run(asked.clips, _names(asked.codecs), _names(asked.rates), *files, options, beside=asked.beside)
+    if asked.plots is not None:
+        from bench import figures
+
+        figures.write_all(report, asked.plots)
+    return quality.short(report)
+
+
+def run_latency(seconds: float | None) -> dict[str, Any]:
+    """``bench latency``: calls of so many seconds each."""
+    from bench import latency
+
+    return latency.run() if seconds is None else latency.run(seconds)
 
 
 def run_compare(files: Sequence[Path]) -> tuple[str, int]:

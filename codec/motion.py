@@ -50,7 +50,11 @@ FADE_FRAMES = 10
 SEQUENCES = 1 << 16
 """Frames are counted modulo this."""
 
-_RESERVED, _KEY, _ODD, _FARTHER, _STEP, _LASTING = 16, 256, 1024, 16384, 512, 2048
+NONE = 31
+"""Stands for no picture among the ids 0..30 that mouth and eyes may be painted from."""
+
+_CHOICE_BITS = 5
+_RESERVED, _KEY, _ODD, _FARTHER, _STEP, _LASTING, _CHOSEN = 16, 256, 1024, 16384, 512, 2048, 3072
 """Frequencies of the header's flags, of 2^15."""
 
 _NEAR = 6
@@ -82,7 +86,8 @@ class MotionField:
 
     sequence: of its frame, 0..65535. photo_id: of the photo that it moves, 0..255. control: (16, 16, 2) int32, displacement
     of the place in the photo, x and y, 1/UNIT px. activity: how lately each point changed. step: 1/4 px. lifetime: frames
-    for which it may be held. weight: 1, less where it is fading.
+    for which it may be held. weight: 1, less where it is fading. mouth, eyes: ids of the pictures in the memory that these are
+    painted from, NONE: from the photo as all else.
     """
 
     sequence: int
@@ -92,6 +97,8 @@ class MotionField:
     step: int = 4
     lifetime: int = LIFETIMES[0]
     weight: float = 1.0
+    mouth: int = NONE
+    eyes: int = NONE
 
     def apply(self, flow: Floats) -> Floats:
         """Move a flow by the field, in place. flow: (256, 256, 2) float32, where each pixel comes from in the photo, px."""
@@ -107,7 +114,8 @@ class MotionField:
         t = round(part * 256)
         control = (self.control * (256 - t) + other.control * t) >> 8
         weight = self.weight + (other.weight - self.weight) * part
-        return replace(other, control=control.astype(np.int32), weight=weight)
+        nearest = self if part < 0.5 else other
+        return replace(other, control=control.astype(np.int32), weight=weight, mouth=nearest.mouth, eyes=nearest.eyes)
 
 
 def no_motion(sequence: int, photo_id: int) -> MotionField:
@@ -141,11 +149,15 @@ def _add(flow: Any, control: Any, scale: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a packet says. numbers: (POINTS, 2), in steps. step: one of STEPS. lifetime: one of LIFETIMES."""
+    """What a packet says. numbers: (POINTS, 2), in steps. step: one of STEPS. lifetime: one of LIFETIMES. mouth, eyes: as in
+    ``MotionField``.
+    """
 
     numbers: Numbers
     step: int
     lifetime: int = LIFETIMES[0]
+    mouth: int = NONE
+    eyes: int = NONE
 
     def applied(self, sequence: int, reference: MotionField) -> MotionField | None:
         """The field that it makes of a reference; ``None`` if a control point would leave +-LIMIT."""
@@ -153,7 +165,16 @@ class Change:
         if np.abs(control).max() > LIMIT:
             return None
         activity = changed(reference.activity, self.numbers)
-        return MotionField(sequence, reference.photo_id, control, activity, self.step, self.lifetime)
+        return MotionField(
+            sequence,
+            reference.photo_id,
+            control,
+            activity,
+            self.step,
+            self.lifetime,
+            mouth=self.mouth,
+            eyes=self.eyes,
+        )
 
 
 def distance(newer: int, older: int) -> int:
@@ -170,7 +191,7 @@ def encode_motion(
 ) -> bytes:
     """A change of a field -> bytes; without a reference it is the field itself, of that photo.
 
-    Raises ValueError for a reference that is not 1..KEPT - 1 frames older, or a step or lifetime that there is not.
+    Raises ValueError for a reference that is not 1..KEPT - 1 frames older, or a step, lifetime or id that there is not.
     """
     tables = tables or MotionTables.load()
     state, out = np.zeros(5, np.int64), np.zeros(8192, np.uint8)
@@ -191,6 +212,16 @@ def encode_motion(
             put_bits(state, out, STEPS.index(content.step), 2)
         activity = reference.activity
     put_flag(state, out, content.lifetime != LIFETIMES[0], _LASTING)
+    chosen, before = (
+        (content.mouth, content.eyes),
+        (NONE, NONE) if reference is None else (reference.mouth, reference.eyes),
+    )
+    if not all(0 <= x <= NONE for x in chosen):
+        raise ValueError(f"mouth and eyes cannot come from pictures {chosen}: ids go to {NONE - 1}")
+    put_flag(state, out, chosen != before, _CHOSEN)
+    if chosen != before:
+        for x in chosen:
+            put_bits(state, out, x, _CHOICE_BITS)
     put_numbers(state, out, content.numbers, activity, tables.zero, tables.sign, tables.more, tables.empty)
     return out[: finish(state, out)].tobytes()
 
@@ -228,12 +259,15 @@ class MotionDecoder:
             if take_flag(state, bytes_in, _STEP):
                 step = STEPS[take_bits(state, bytes_in, 2)]
         lifetime = LIFETIMES[take_flag(state, bytes_in, _LASTING)]
+        mouth, eyes = reference.mouth, reference.eyes
+        if take_flag(state, bytes_in, _CHOSEN):
+            mouth, eyes = (int(take_bits(state, bytes_in, _CHOICE_BITS)) for _ in range(2))
         numbers = np.zeros((POINTS, 2), np.int32)
         tables = self._tables
         take_numbers(state, bytes_in, numbers, reference.activity, tables.zero, tables.sign, tables.more, tables.empty)
         if not ended_well(state, bytes_in):
             raise BitstreamError("motion packet is damaged")
-        field = Change(numbers, step, lifetime).applied(sequence, reference)
+        field = Change(numbers, step, lifetime, mouth, eyes).applied(sequence, reference)
         if field is None:
             raise BitstreamError("motion packet moves the picture out of bounds")
         self._keep(field)

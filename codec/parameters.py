@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,12 +92,21 @@ class FrameParameters:
         return FrameParameters(np.asarray(v[:EXPRESSION], np.float32), camera, window or Window(), confidence)
 
 
+class Region(enum.IntEnum):
+    """What of a face a picture in the memory is there for."""
+
+    WHOLE = 0
+    MOUTH = 1
+    EYES = 2
+
+
 @dataclass(frozen=True)
 class ReferenceFrame:
     """A photo of the face with its own fit, as the receiver holds it.
 
     photo_id: 0 for the first. picture: the photo *as decoded*. parameters: its fit.
     identity: (K,) float32, p_id of Eq. 1 (one for the session). fit: (35,) integers, the fit as it was coded.
+    region: what frames take from it; all of it is a picture of the face.
     """
 
     photo_id: int
@@ -104,3 +114,4 @@ class ReferenceFrame:
     parameters: FrameParameters
     identity: Floats
     fit: NDArray[np.int64] | None = None
+    region: Region = Region.WHOLE

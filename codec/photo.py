@@ -7,6 +7,7 @@ Layout, big endian (``docs/bitstream.md``)::
     start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 3 x i16 window | fit packet
     refit     u8 0x14 | u8 photo id | u8 identity version | fit packet, of a photo that is there
     chunk     u8 0x13 | u8 photo id | u32 offset | data
+    update    u8 0x15 | ...: a photo said as a change of what is there (``codec.photo_update``)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -23,6 +25,7 @@ from codec.errors import BitstreamError
 from codec.packets import window_integers, window_of
 from codec.parameter_codec import Values, decode_fit, encode_fit
 from codec.parameters import SIZE, Floats, FrameParameters, Picture, ReferenceFrame
+from codec.photo_update import UPDATE, PhotoUpdate, decode_residual, mended, read_update
 from codec.quantiser import dequantise, quantise
 
 PHOTO_BUDGET = 7500
@@ -115,26 +118,43 @@ class Photo:
         window = window_integers(self.parameters.window)
         head = (_START, self.photo_id, self.identity_version, len(self.coded), _digest(self.coded), *window)
         start = _START_HEAD.pack(*head) + self.coded_fit
-        chunks = range(0, len(self.coded), CHUNK)
-        return [start] + [_CHUNK_HEAD.pack(_CHUNK, self.photo_id, i) + self.coded[i : i + CHUNK] for i in chunks]
+        return [start, *chunks(self.photo_id, self.coded)]
 
     def refit(self) -> bytes:
         """The message that gives a photo that is there another fit, under another identity. Keys stay what they are."""
         return bytes((_REFIT, self.photo_id, self.identity_version)) + self.coded_fit
 
 
+def chunks(photo_id: int, coded: bytes) -> list[bytes]:
+    """The chunk messages of a photo or an update."""
+    return [_CHUNK_HEAD.pack(_CHUNK, photo_id, i) + coded[i : i + CHUNK] for i in range(0, len(coded), CHUNK)]
+
+
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:_HASH]
 
 
-@dataclass
-class _Arriving:
+@dataclass(frozen=True)
+class _Announced:
     size: int
     digest: bytes
     identity_version: int
     parameters: FrameParameters
     fit: Values
+
+
+@dataclass
+class _Arriving:
+    start: _Announced | PhotoUpdate
     data: bytearray = field(default_factory=bytearray)
+
+
+Paint = Callable[[ReferenceFrame, PhotoUpdate, Floats], Picture]
+"""Paints an update's base: from a photo, with the update's parameters and field, under an identity."""
+
+
+def _grey(base: ReferenceFrame, update: PhotoUpdate, identity: Floats) -> Picture:
+    return np.full((SIZE, SIZE, 3), 128, np.uint8)
 
 
 class PhotoAssembler:
@@ -145,9 +165,11 @@ class PhotoAssembler:
     """
 
     MAX_IN_FLIGHT = 8
-    MAX_PHOTOS = 8
+    MAX_PHOTOS = 31
 
-    def __init__(self) -> None:
+    def __init__(self, paint: Paint = _grey) -> None:
+        """paint: makes the base of an update; without, updates are told but not shown."""
+        self._paint = paint
         self._identities: dict[int, Floats] = {}
         self._arriving: dict[int, _Arriving] = {}
         self._photos: dict[int, ReferenceFrame] = {}
@@ -163,6 +185,9 @@ class PhotoAssembler:
             return None
         if kind == _CHUNK:
             return self._add_chunk(message)
+        if kind == UPDATE:
+            self._add_update(message)
+            return None
         if kind == _REFIT:
             return self._add_refit(message)
         raise BitstreamError(f"unknown photo message {kind}")
@@ -180,13 +205,22 @@ class PhotoAssembler:
         _, photo_id, identity_version, size, digest, *window = _START_HEAD.unpack_from(message)
         if not 0 < size <= MAX_PHOTO_BYTES:
             raise BitstreamError(f"photo of {size} bytes announced, at most {MAX_PHOTO_BYTES} are allowed")
-        if identity_version not in self._identities:
-            raise BitstreamError(f"photo {photo_id} refers to identity {identity_version}, which never came")
-        if photo_id not in self._arriving and len(self._arriving) >= self.MAX_IN_FLIGHT:
-            raise BitstreamError("too many photos in flight")
         fit = decode_fit(message[_START_HEAD.size :])
         parameters = FrameParameters.from_vector(dequantise(fit), window_of((window[0], window[1], window[2])))
-        self._arriving[photo_id] = _Arriving(size, digest, identity_version, parameters, fit)
+        self._announce(photo_id, _Announced(size, digest, identity_version, parameters, fit))
+
+    def _add_update(self, message: bytes) -> None:
+        update = read_update(message)
+        if update.base_id not in self._photos:
+            raise BitstreamError(f"update {update.photo_id} changes photo {update.base_id}, which is not here")
+        self._announce(update.photo_id, update)
+
+    def _announce(self, photo_id: int, start: _Announced | PhotoUpdate) -> None:
+        if start.identity_version not in self._identities:
+            raise BitstreamError(f"photo {photo_id} refers to identity {start.identity_version}, which never came")
+        if photo_id not in self._arriving and len(self._arriving) >= self.MAX_IN_FLIGHT:
+            raise BitstreamError("too many photos in flight")
+        self._arriving[photo_id] = _Arriving(start)
 
     def _add_chunk(self, message: bytes) -> ReferenceFrame | None:
         if len(message) <= _CHUNK_HEAD.size:
@@ -196,22 +230,32 @@ class PhotoAssembler:
         if arriving is None:
             raise BitstreamError(f"chunk of photo {photo_id}, which was not announced")
         data = message[_CHUNK_HEAD.size :]
-        if offset != len(arriving.data) or offset + len(data) > arriving.size:
+        if offset != len(arriving.data) or offset + len(data) > arriving.start.size:
             del self._arriving[photo_id]
             raise BitstreamError(f"chunk of photo {photo_id} at {offset} does not follow")
         arriving.data += data
-        if len(arriving.data) < arriving.size:
+        if len(arriving.data) < arriving.start.size:
             return None
         del self._arriving[photo_id]
-        if _digest(bytes(arriving.data)) != arriving.digest:
-            raise BitstreamError(f"photo {photo_id} does not match its hash")
-        picture = decode_photo(bytes(arriving.data))
-        identity = self._identities[arriving.identity_version]
-        photo = ReferenceFrame(photo_id, picture, arriving.parameters, identity, arriving.fit)
+        photo = self._completed(photo_id, arriving.start, bytes(arriving.data))
+        self._photos.pop(photo_id, None)
         self._photos[photo_id] = photo
         while len(self._photos) > self.MAX_PHOTOS:
             del self._photos[next(iter(self._photos))]
         return photo
+
+    def _completed(self, photo_id: int, start: _Announced | PhotoUpdate, data: bytes) -> ReferenceFrame:
+        identity = self._identities[start.identity_version]
+        if isinstance(start, _Announced):
+            if _digest(data) != start.digest:
+                raise BitstreamError(f"photo {photo_id} does not match its hash")
+            return ReferenceFrame(photo_id, decode_photo(data), start.parameters, identity, start.fit)
+        missing = decode_residual(start, data)
+        base = self._photos.get(start.base_id)
+        if base is None:
+            raise BitstreamError(f"update {photo_id} changes photo {start.base_id}, which is gone")
+        picture = mended(self._paint(base, start, identity), start.rectangle, missing)
+        return ReferenceFrame(photo_id, picture, start.parameters, identity, start.fit, start.region)
 
     def _add_refit(self, message: bytes) -> ReferenceFrame:
         if len(message) < 3:

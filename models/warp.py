@@ -13,10 +13,11 @@ from codec import raster
 from codec.motion import MotionField
 from codec.motion_grid import CELL as MOTION_CELL
 from codec.motion_grid import GRID, UNIT
-from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame
+from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame, Region
 from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
 from models.openings import Openings, darken
+from models.regions import Regions, Share, join
 from models.surround import ATTACH, CELL, CELLS, between_windows, extend, rigid
 
 ENLARGED = 2
@@ -31,6 +32,9 @@ FARTHEST = 1e5
 
 class FaceMesh(Protocol):
     """What ``Warp`` needs of a face model."""
+
+    @property
+    def mean(self) -> Any: ...
 
     @property
     def triangles(self) -> Any: ...
@@ -61,9 +65,10 @@ CONTROL_AT = np.arange(GRID) * MOTION_CELL + MOTION_CELL // 2
 
 
 class Warp(Generator):
-    """Geometry first: one backward flow, one remap of the photo.
+    """Geometry first: one backward flow, one remap of the photo; mouth and eyes from pictures of their own where the sender says.
 
-    Ready for several photos: ``photos`` holds them by id; for now the latest is painted from.
+    ``photos`` holds what is remembered, by id. A frame is painted from the photo that its motion field names, else from the
+    latest whole one.
     """
 
     name = "warp"
@@ -74,6 +79,7 @@ class Warp(Generator):
         self.table, self.attach = SHARES, ATTACH
         self.pull = DRAWN_IN
         self.openings = Openings(self.triangles)
+        self.regions = Regions(face_model.mean, self.triangles)
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
 
@@ -90,16 +96,26 @@ class Warp(Generator):
         enlarged = cv2.resize(reference.picture, (side, side), interpolation=cv2.INTER_LANCZOS4)
         normals = _normals(vertices, self.triangles)
         photo = Photo(reference, vertices, normals, dark, np.asarray(enlarged, np.uint8))
+        before = self.photos.pop(reference.photo_id, None)
         self.photos[reference.photo_id] = photo
-        self._latest = photo
+        refitted = before is not None and before.reference.picture is reference.picture
+        if reference.region is Region.WHOLE and (before is self._latest or not refitted):
+            self._latest = photo
 
-    def flow(self, frame: DrivingFrame) -> Floats:
-        """(256, 256, 2) float32: where in the photo each pixel of the frame comes from, absolute x, y, pixels."""
-        return self._flow(frame)[0]
+    def forget(self) -> None:
+        """Empty the memory: another sender."""
+        self.photos.clear()
+        self._latest = None
 
-    def _flow(self, frame: DrivingFrame) -> tuple[Floats, Floats]:
+    def flow(self, frame: DrivingFrame, photo_id: int | None = None) -> Floats:
+        """(256, 256, 2) float32: where in a photo each pixel of the frame comes from, absolute x, y, pixels.
+
+        photo_id: of a photo that is here; None: the one that the frame is painted from.
+        """
+        return self._flow(frame, self.source(frame) if photo_id is None else self.photos[photo_id])[0]
+
+    def _flow(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
         """``flow``, and the pixels in the mouth that the photo does not show (``Openings.move``)."""
-        photo = self.photo
         visibility = frame.visibility
         vertices = np.ascontiguousarray(frame.vertices, np.float32)
         if not bool((np.abs(vertices) < FARTHEST).all()):
@@ -122,16 +138,23 @@ class Warp(Generator):
 
     @property
     def photo(self) -> Photo:
-        """The photo that the next frame is painted from. Raises RuntimeError before ``prepare``."""
+        """The latest whole photo. Raises RuntimeError before ``prepare``."""
         if self._latest is None:
             raise RuntimeError("prepare(reference) comes before the first frame")
         return self._latest
 
+    def source(self, frame: DrivingFrame) -> Photo:
+        """The photo that a frame is painted from."""
+        return self.photo if frame.motion is None else self.photos.get(frame.motion.photo_id, self.photo)
+
     def generate(self, frame: DrivingFrame) -> Picture:
+        return self.painted(frame, self.source(frame))
+
+    def painted(self, frame: DrivingFrame, photo: Photo) -> Picture:
+        """(256, 256, 3) uint8: a frame from a given photo, by geometry alone."""
         import cv2
 
-        photo = self.photo
-        source, dark = self._flow(frame)
+        source, dark = self._flow(frame, photo)
         if frame.motion is not None:
             held(frame.motion, frame.visibility.triangle).apply(source)
         source *= np.float32(ENLARGED)
@@ -139,6 +162,28 @@ class Warp(Generator):
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         picture = np.asarray(moved, np.uint8)
         darken(picture, dark, photo.dark)
+        if frame.motion is not None:
+            for region, chosen in ((Region.MOUTH, frame.motion.mouth), (Region.EYES, frame.motion.eyes)):
+                own = self.photos.get(chosen)
+                share = None if own is None else self.regions.share(region, frame.visibility, frame.vertices)
+                if own is not None and share is not None:
+                    join(picture, self.part(frame, own, share), share)
+        return picture
+
+    def part(self, frame: DrivingFrame, photo: Photo, share: Share) -> NDArray[np.uint8]:
+        """(h, w, 3): what a picture in the memory shows in the box of a region of the frame."""
+        import cv2
+
+        left, top, right, bottom = share.box
+        vertices = np.ascontiguousarray(frame.vertices, np.float32)
+        face = raster.flow(frame.visibility, self.triangles, photo.vertices)
+        dark = self.openings.move(face, frame.visibility, vertices, photo.vertices)
+        source = face[top:bottom, left:right] * np.float32(ENLARGED) - np.float32(0.5)
+        moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        picture = np.asarray(moved, np.uint8)
+        if len(dark):
+            dark = dark[(dark[:, 0] >= top) & (dark[:, 0] < bottom) & (dark[:, 1] >= left) & (dark[:, 1] < right)]
+            darken(picture, dark - np.array((top, left, 0), np.float32), photo.dark)
         return picture
 
 

@@ -90,6 +90,10 @@ class JitterBuffer:
         passed = newest + arrival_s - self._newest_arrival
         return counted if abs(passed - counted) < _BELIEVED_S else passed
 
+    def guess_by_time(self, arrival_s: float) -> float | None:
+        """The same for a message without a packet: by the time that has passed alone."""
+        return None if self._newest is None else self._newest[1] + arrival_s - self._newest_arrival
+
     def push(self, sequence: int, time_s: float, frames: int, arrival_s: float) -> None:
         """Take a packet. sequence: counts packets, modulo 16. time_s: of its last frame; frames: in its bundle."""
         if any(abs(time_s - seen) < self.period_s / 4 for seen in self._times):

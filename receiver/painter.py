@@ -17,23 +17,26 @@ from codec.packets import window_integers
 from codec.parameter_codec import ParameterDecoder, ParameterPacket
 from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, Picture, ReferenceFrame
-from codec.photo import PhotoAssembler
 from codec.quantiser import Tables
-from codec.raster import rasterise
 from codec.stages import Stages
-from models.generator import DrivingFrame, Generator
+from models.generator import Generator
+from models.memory import PhotoMemory
 from receiver.concealment import Concealment
 
 
 class FacePainter:
-    """Holds the photos and paints frames from them. Not thread-safe: one thread paints."""
+    """Holds the memory and paints frames from them. Not thread-safe: one thread paints."""
 
-    def __init__(self, generator: Generator, model: FaceModel, period_ms: float = 40.0) -> None:
-        """period_ms: between two frames of the source."""
+    def __init__(
+        self, generator: Generator, model: FaceModel, period_ms: float = 40.0, ease_motion: float = 1.0
+    ) -> None:
+        """period_ms: between two frames of the source. ease_motion: as ``MotionTrack``."""
         self.stages = Stages()
         self._period_ms = period_ms
+        self._ease_motion = ease_motion
         self._generator = generator
         self._model = model
+        self._memory = PhotoMemory(model, generator)
         self.restart(period_ms)
 
     def restart(self, period_ms: float) -> None:
@@ -41,23 +44,22 @@ class FacePainter:
         self._tables = Tables.load()
         self._decoder = ParameterDecoder(self._tables)
         self._concealment = Concealment(self._tables, period_ms)
-        self._assembler = PhotoAssembler()
+        self._memory.clear()
         self._motion = MotionDecoder()
-        self._fields = MotionTrack()
-        self._reference: ReferenceFrame | None = None
+        self._fields = MotionTrack(self._ease_motion)
 
     @property
     def ready(self) -> bool:
         """Whether a photo has come, so that frames can be painted."""
-        return self._reference is not None
+        return self._memory.latest is not None
 
     def warm_up(self) -> None:
         """Paint a grey nobody, so that code is compiled and caches are warm before the first packet comes."""
         camera = Camera(SIZE / 2.5, np.zeros(3, np.float32), np.array([SIZE / 2, SIZE / 2, 0], np.float32))
         neutral = FrameParameters(np.zeros(EXPRESSION, np.float32), camera)
         identity = np.zeros(self._model.identities, np.float32)
-        self._reference = ReferenceFrame(0, np.full((SIZE, SIZE, 3), 128, np.uint8), neutral, identity)
-        self._generator.prepare(self._reference)
+        nobody = ReferenceFrame(0, np.full((SIZE, SIZE, 3), 128, np.uint8), neutral, identity)
+        self._memory.remember(nobody)
         for turn in range(3):
             self.paint(replace(neutral, camera=replace(camera, rotation=np.full(3, 0.05 * turn, np.float32))))
         coder = ParameterEncoder("low", self._tables)
@@ -70,14 +72,13 @@ class FacePainter:
 
     def add_photo_message(self, message: bytes) -> int | None:
         """Take a message of the photos channel; the id of the photo that it completed. Raises BitstreamError."""
-        reference = self._assembler.add(message)
+        first = self._memory.first is None
+        reference = self._memory.add(message)
         if reference is None:
             return None
-        self._generator.prepare(reference)
-        if reference.fit is not None and self._reference is None:
+        if reference.fit is not None and first:
             self._decoder.keys.set_reference(reference.fit, window_integers(reference.parameters.window))
             self._concealment.reconstruction.set_reference(reference.fit)
-        self._reference = reference
         return reference.photo_id
 
     def decode(self, data: bytes) -> ParameterPacket:
@@ -100,17 +101,14 @@ class FacePainter:
 
     def paint(self, parameters: FrameParameters, sequence: int | None = None) -> Picture:
         """Parameters -> picture. A photo must have come (``ready``). sequence: of the frame, for its motion field."""
-        assert self._reference is not None
         with self.stages.measure("raster"):
-            shape = self._model.shape(self._reference.identity, parameters.expression)
-            vertices = self._model.project(shape, parameters.camera)
-            visibility = rasterise(vertices, self._model.triangles)
+            frame = self._memory.driving(parameters)
         with self.stages.measure("generate"):
-            field = None if sequence is None else self._fields.at(sequence, self._reference.photo_id)
-            return self._generator.generate(DrivingFrame(parameters, vertices, visibility, field))
+            field = None if sequence is None else self._fields.at(sequence, self._memory.warp.photos)
+            return self._generator.generate(replace(frame, motion=field))
 
     @property
     def reference_parameters(self) -> FrameParameters:
         """The photo's own fit: what there is to show before the first frame."""
-        assert self._reference is not None
-        return self._reference.parameters
+        assert self._memory.first is not None
+        return self._memory.first.parameters

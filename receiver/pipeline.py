@@ -15,7 +15,8 @@ from typing import Any
 
 from codec.errors import TransportError
 from codec.face_model import FaceModel
-from codec.packets import KEY_ACK
+from codec.motion_track import EASE
+from codec.packets import KEY_ACK, NOMINAL_FPS, frame_period_ms
 from codec.quantiser import Tables
 from models.zoo import create
 from receiver.painter import FacePainter
@@ -24,13 +25,12 @@ from receiver.sinks import open_sink
 from transport.control import Control
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, ReceiverPeer
+from transport.peer_base import PeerBase
 from transport.process import ProcessUsage, machine_id, stop_signals
 from transport.signalling import Signalling, open_signalling
 from transport.waiting import first
 
 logger = logging.getLogger(__name__)
-
-NOMINAL_FPS = 25.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class _Receiver:
         self._link = LinkSpec.parse(settings.link) if settings.link else None
         self._model = FaceModel.load()
         self._peer: ReceiverPeer | None = None
+        self._met_at = 0.0
         self._gone = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -70,7 +71,7 @@ class _Receiver:
         settings, loop = self._settings, asyncio.get_running_loop()
         with ExitStack() as stack:
             generator = await asyncio.to_thread(create, settings.model, self._model)
-            painter = FacePainter(generator, self._model)
+            painter = FacePainter(generator, self._model, ease_motion=EASE)
             await asyncio.to_thread(painter.warm_up)
             specs = [settings.sink] + ([str(settings.record)] if settings.record else [])
             sinks = [stack.enter_context(open_sink(spec, fps=NOMINAL_FPS, audio=True)) for spec in specs]
@@ -84,18 +85,20 @@ class _Receiver:
                 lambda: loop.call_soon_threadsafe(self._ended.set),
                 self._acknowledge,
                 lambda photo: loop.call_soon_threadsafe(self._say_photo_came, photo),
+                lambda receipt: loop.call_soon_threadsafe(self._say_fields_came, receipt),
             )
             try:
                 if await first(self._connect(signalling), stopped) is None:
                     return {}
                 usage = ProcessUsage()
-                self._player.start()
                 if settings.seconds is not None:
                     loop.call_later(settings.seconds, stopped.set)
                 await self._serve(signalling, stopped)
                 await asyncio.to_thread(self._player.stop)
                 figures = self._figures(painter, generator.name, usage)
             finally:
+                if self._player.is_alive():
+                    await asyncio.to_thread(self._player.stop)
                 if self._peer is not None:
                     await self._peer.close()
                 await signalling.close()
@@ -110,16 +113,26 @@ class _Receiver:
             photo=lambda data, _: self._player.take_photo(data),
             control=self._take_control,
             audio=lambda chunk: self._player.take_sound(chunk, self._epoch),
+            media=lambda peer: self._begin(peer, digests),
             gone=lambda _: self._gone.set(),
         )
-        hello = {"machine": machine_id(), "model": self._model.digest.hex(), "tables": Tables.load().digest.hex()}
+        digests = {"model": self._model.digest.hex(), "tables": Tables.load().digest.hex()}
+        hello = {"machine": machine_id(), "motion": 1} | digests
         peer = await ReceiverPeer.connect(signalling, hello, handlers=handlers, options=PeerOptions(link=self._link))
-        if any(peer.hello.get(name) != hello[name] for name in ("model", "tables")):
+        if not _fits(peer, digests):
             await peer.close("it has another face model; use the same version of Headwire on both ends")
             raise TransportError("the sender has another face model: use the same version of Headwire on both ends")
-        self._peer = peer
-        self._player.connected(_period_ms(peer.hello))
         return peer
+
+    def _begin(self, peer: PeerBase, digests: dict[str, str]) -> None:
+        """The sender's photo may come from now on."""
+        if not isinstance(peer, ReceiverPeer) or not _fits(peer, digests):
+            return
+        self._peer = peer
+        self._met_at = self._met_at or peer.met_at
+        self._player.connected(frame_period_ms(peer.hello.get("fps")))
+        if not self._player.is_alive():
+            self._player.start()
 
     def _take_control(self, message: Control) -> None:
         if message["kind"] == "start":
@@ -128,6 +141,10 @@ class _Receiver:
     def _say_photo_came(self, photo: int) -> None:
         if self._peer is not None:
             self._peer.send_control({"kind": "photo", "id": photo})
+
+    def _say_fields_came(self, receipt: bytes) -> None:
+        if self._peer is not None:
+            self._peer.send_receipt(receipt)
 
     def _acknowledge(self, slot: int, check: int) -> None:
         if self._peer is not None:
@@ -150,6 +167,8 @@ class _Receiver:
                     return
             except TransportError as error:
                 logger.warning("%s", error)
+                if signalling.by_hand:
+                    return
                 self._gone.set()
                 await asyncio.sleep(0.5)
 
@@ -181,6 +200,8 @@ class _Receiver:
             "audio_kbps": 0.0,
             "reference_bytes": played.photo_bytes,
             **self._peer.wire().as_dict(),
+            "first_picture_s": _after(self._met_at, played.photo_at),
+            "first_frame_s": _after(self._met_at, played.first_at),
             "latency_ms": played.latency_ms(),
             "freeze_ms_max": round(1000 * played.freeze_s, 2),
             "lost": jitter.lost,
@@ -189,6 +210,8 @@ class _Receiver:
             "skipped": jitter.skipped,
             "early": played.early,
             "damaged": played.damaged,
+            "fields": played.fields,
+            "fields_dropped": played.fields_dropped,
             "av_skew_ms": played.skew_ms(),
             "stages_ms": painter.stages.medians_ms(),
             "cpu_percent": {"receiver": usage.cpu_percent},
@@ -199,7 +222,11 @@ class _Receiver:
         }
 
 
-def _period_ms(hello: dict[str, Any]) -> float:
-    """Between two frames, as the sender says it; 25 frames a second where it says nothing sound."""
-    fps = hello.get("fps")
-    return 1000.0 / fps if isinstance(fps, float) and 1.0 <= fps <= 240.0 else 1000.0 / NOMINAL_FPS
+def _fits(peer: PeerBase, digests: dict[str, str]) -> bool:
+    """Both ends hold the same face model and tables."""
+    return all(peer.hello.get(name) == digest for name, digest in digests.items())
+
+
+def _after(met_at: float, at: float) -> float | None:
+    """Seconds from the sender's arrival to a moment that has come."""
+    return round(at - met_at, 3) if at else None

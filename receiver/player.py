@@ -20,7 +20,9 @@ from typing import TextIO
 import numpy as np
 
 from codec.errors import BitstreamError
-from codec.packets import unstamped
+from codec.motion import SEQUENCES
+from codec.motion_ack import MotionReceipts
+from codec.packets import frame_number, split_motion, unstamped
 from codec.parameter_codec import ParameterPacket
 from codec.parameters import Floats, Picture
 from receiver.jitter import Due, JitterBuffer, JitterStatistics
@@ -46,6 +48,7 @@ SILENCE_S = 1.0
 class _Work:
     due: Due | None
     packets: list[tuple[ParameterPacket, float]]
+    fields: list[tuple[bytes, int]]
     photos: list[bytes]
     sound: list[tuple[Floats, float]]
     silent: bool = False
@@ -53,13 +56,15 @@ class _Work:
 
 @dataclass
 class PlayedFigures:
-    """shown: pictures. early: packets that came before the first photo. first_at, last_at: monotonic time of the first and
-    last picture. freeze_s: longest time without a new one. latencies_s: of the last hour's frames, frame read to frame handed
-    to the sink. skews_s: their distance from the sound's. payload_bytes: of the parameters. damaged: messages that were
-    not Headwire's."""
+    """shown: pictures. early: packets that came before the first photo. photo_at, first_at, last_at: monotonic time of the
+    first photo and of the first and last picture. freeze_s: longest time without a new one. latencies_s: of the last hour's
+    frames, frame read to frame handed to the sink. skews_s: their distance from the sound's. payload_bytes: of parameters and
+    motion. damaged: messages that were not Headwire's.
+    fields, fields_dropped: motion packets that were decoded, and that could not be."""
 
     shown: int = 0
     early: int = 0
+    photo_at: float = 0.0
     first_at: float = 0.0
     last_at: float = 0.0
     freeze_s: float = 0.0
@@ -69,6 +74,8 @@ class PlayedFigures:
     audio_bytes: int = 0
     photo_bytes: int = 0
     damaged: int = 0
+    fields: int = 0
+    fields_dropped: int = 0
 
     def latency_ms(self) -> dict[str, float | None]:
         """p50, p95 and max, ms."""
@@ -95,7 +102,7 @@ class Player(threading.Thread):
 
     to_local: the sender's capture time, s since its epoch, on this machine's monotonic clock (None: not known yet).
     acknowledge: what to do when a packet ordered a key to be stored: slot, check. photo_came: when a photo is there: its
-    id; called on this thread, as ``ended`` is.
+    id; called on this thread, as ``ended`` is. fields_came: when a motion packet was decoded: what to tell the sender.
     """
 
     def __init__(
@@ -107,6 +114,7 @@ class Player(threading.Thread):
         ended: Callable[[], object],
         acknowledge: Callable[[int, int], object],
         photo_came: Callable[[int], object],
+        fields_came: Callable[[bytes], object] = lambda receipt: None,
     ) -> None:
         super().__init__(name="painting", daemon=True)
         self.figures = PlayedFigures()
@@ -118,8 +126,12 @@ class Player(threading.Thread):
         self._ended = ended
         self._acknowledge = acknowledge
         self._photo_came = photo_came
+        self._fields_came = fields_came
+        self._fields: list[tuple[bytes, int]] = []
+        self._receipts = MotionReceipts()
         self._packets: list[tuple[ParameterPacket, float]] = []
         self._jitter = JitterBuffer()
+        self._period_ms = 40.0
         self._changed = threading.Condition()
         self._photos: deque[bytes] = deque()
         self._sound: deque[tuple[Floats, float]] = deque()
@@ -141,24 +153,31 @@ class Player(threading.Thread):
             self.figures.early += 1
             return
         try:
-            packet = self._painter.decode(data[1:])
+            riding, body = split_motion(data[1:])
+            packet = self._painter.decode(body) if body or not riding else None
             time_s, body = unstamped(data, self._guess(packet, arrival))
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)
             return
-        if packet.stored is not None:
+        if packet is not None and packet.stored is not None:
             self._acknowledge(*packet.stored)
         with self._changed:
             self.figures.payload_bytes += len(body)
-            self._jitter.push(packet.sequence, time_s, len(packet.frames), arrival)
-            self._packets.append((packet, 1000 * time_s))
-            self._arrived_at = arrival
+            number = frame_number(time_s, self._period_ms)
+            self._fields += [(section.packet, (number - section.back) % SEQUENCES) for section in riding]
+            if packet is not None:
+                self._jitter.push(packet.sequence, time_s, len(packet.frames), arrival)
+                self._packets.append((packet, 1000 * time_s))
+                self._arrived_at = arrival
             self._changed.notify()
 
-    def _guess(self, packet: ParameterPacket, arrival: float) -> float:
-        """About when a packet that has just arrived was captured, s since the sender's epoch."""
-        guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
+    def _guess(self, packet: ParameterPacket | None, arrival: float) -> float:
+        """About when a packet that has just arrived was captured, s since the sender's epoch; None: only motion came."""
+        if packet is None:
+            guess = self._jitter.guess_by_time(arrival)
+        else:
+            guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
         if guess is None and self._start_s is not None:
             guess = self._start_s + arrival - self._first_at
         if guess is None:
@@ -194,8 +213,11 @@ class Player(threading.Thread):
             self._arrived_at = time.monotonic()
             self._painter.restart(period_ms)
             self._packets.clear()
+            self._fields.clear()
+            self._receipts = MotionReceipts()
             self._start_s = None
             self._ready_at = self._first_at = math.inf
+            self._period_ms = period_ms
             self._jitter.period_s = period_ms / 1000
             self._jitter.restart()
             self._changed.notify()
@@ -226,6 +248,8 @@ class Player(threading.Thread):
                     self._add_photo(data)
                 for packet, time_ms in work.packets:
                     self._painter.push(packet, time_ms)
+                for data, sequence in work.fields:
+                    self._add_motion(data, sequence)
                 for samples, time_s in work.sound:
                     for sink in self._sinks:
                         sink.play(samples, time_s)
@@ -249,8 +273,8 @@ class Player(threading.Thread):
                 now = time.monotonic()
                 due = self._jitter.pop(now)
                 if due is not None or self._photos or self._sound:
-                    work = _Work(due, self._packets, list(self._photos), list(self._sound))
-                    self._packets = []
+                    work = _Work(due, self._packets, self._fields, list(self._photos), list(self._sound))
+                    self._packets, self._fields = [], []
                     self._photos.clear()
                     self._sound.clear()
                     return work
@@ -258,8 +282,9 @@ class Player(threading.Thread):
                 silence = self._arrived_at + SILENCE_S if self._picture is not None else now + 1.0
                 if self._picture is not None and now >= silence and wake is None:
                     self._arrived_at = now
-                    return _Work(None, [], [], [], silent=True)
-                self._changed.wait(max(0.0, min(silence, wake if wake is not None else silence) - now))
+                    return _Work(None, [], [], [], [], silent=True)
+                until = silence if wake is None else wake if now >= silence else min(silence, wake)
+                self._changed.wait(max(0.0, until - now))
             return None
 
     def _add_photo(self, data: bytes) -> None:
@@ -268,15 +293,37 @@ class Player(threading.Thread):
             if photo_id is not None:
                 self._ready_at = min(self._ready_at, time.monotonic())
                 self._photo_came(photo_id)
+                if self.figures.shown == 0:
+                    self._show_photo()
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)
+
+    def _show_photo(self) -> None:
+        """Before the first frame there is the photo: half a round trip and a frame sooner than a face that moves."""
+        picture = self._painter.paint(self._painter.reference_parameters)
+        for sink in self._sinks:
+            if sink.live:
+                sink.show(picture, 0.0)
+        self.figures.photo_at = self.figures.photo_at or time.monotonic()
+
+    def _add_motion(self, data: bytes, sequence: int) -> None:
+        try:
+            with self._painter.stages.measure("field"):
+                self._painter.add_motion(data, sequence)
+        except BitstreamError as error:
+            self.figures.fields_dropped += 1
+            logger.debug("dropped: %s", error)
+            return
+        self.figures.fields += 1
+        self._fields_came(self._receipts.add(sequence))
 
     def _show(self, due: Due) -> None:
         parameters = self._painter.frame_at(1000 * due.time_s)
         if parameters is None or not self._painter.ready:
             return
-        self._picture = self._painter.paint(parameters)
+        number = frame_number(due.time_s, self._period_ms)
+        self._picture = self._painter.paint(parameters, number)
         now = time.monotonic()
         if parameters.confidence > 0:
             self._face_lost_at = None

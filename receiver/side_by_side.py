@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from codec.errors import HeadwireError
 from codec.parameters import Picture
 from receiver.recording import RECORDING, RecordedFrame, read_recording
-from receiver.sinks import open_sink
+from receiver.sinks import open_sink, with_badge
 
 SIDE = 360
 """Side of each picture in the film."""
@@ -34,6 +34,7 @@ SAME_S = 0.0015
 _BACKGROUND = (18, 20, 24)
 _BRIGHT = (240, 242, 245)
 _DIM = (150, 156, 165)
+_WRONG = (255, 40, 20)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,36 @@ class CallLog:
             latency_ms=float(np.median(latencies)) if latencies else None,
             lost_percent=100 * lost / (lost + len(recent)),
         )
+
+
+class ErrorLog:
+    """The sender's log of its closed loop, JSON lines with ``time_ms, state, confidence``; foreign lines are left out."""
+
+    def __init__(self, path: Path) -> None:
+        entries = []
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+            try:
+                e = json.loads(line)
+                confidence = np.asarray(e["confidence"], np.float32)
+                if confidence.ndim == 2 and confidence.size:
+                    entries.append((e["time_ms"] / 1000, confidence, str(e["state"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        self._entries = sorted(entries, key=lambda entry: entry[0])
+        self._times = [entry[0] for entry in self._entries]
+
+    def drawn(self, picture: Picture, time_s: float) -> Picture:
+        """The viewer's picture, reddened by region as far as the sender thinks it wrong; its state, where it is not steady."""
+        import cv2
+
+        at = bisect_right(self._times, time_s + SAME_S)
+        if at == 0:
+            return picture
+        _, confidence, state = self._entries[at - 1]
+        size = (picture.shape[1], picture.shape[0])
+        doubt = np.asarray(cv2.resize(1 - confidence, size, interpolation=cv2.INTER_LINEAR))[..., None] * 0.7
+        out = np.rint(picture * (1 - doubt) + np.array(_WRONG, np.float32) * doubt).astype(np.uint8)
+        return with_badge(out, None if state == "steady" else state)
 
 
 @cache
@@ -165,16 +196,18 @@ def compose(
     fps: float = 25.0,
     wire: Mapping[str, Any] | None = None,
     titles: tuple[str, str] = ("sender: the camera", "receiver: painted from what was sent"),
+    errors: Path | None = None,
 ) -> int:
     """Make the film (.mp4 or .mkv) and return its number of frames.
 
     sent, shown: recordings (.rec) or videos of both ends, with time stamps of one clock. log: see ``CallLog``.
-    wire: the call's figures, for ``wire_kbps_forward`` (mean of the call).
+    wire: the call's figures, for ``wire_kbps_forward`` (mean of the call). errors: see ``ErrorLog``; drawn on the right.
     One frame for each that the sender captured, at its time stamp; the right picture is the newest one that is no later,
     so that a freeze in the call is a freeze in the film. Raises HeadwireError when a recording is empty or the film
     cannot be written.
     """
     entries = CallLog(log)
+    doubts = ErrorLog(errors) if errors is not None else None
     kbps = wire.get("wire_kbps_forward") if wire else None
     received = _frames(shown)
     coming = next(received, None)
@@ -192,7 +225,8 @@ def compose(
                 began = frame.time_s
             if written % 5 == 0:  # figures that change with every frame cannot be read
                 figures = entries.figures(frame.time_s, kbps)
-            sink.show(panel(frame.picture, right, figures, titles), frame.time_s - began)
+            viewer = right if doubts is None else doubts.drawn(right, frame.time_s)
+            sink.show(panel(frame.picture, viewer, figures, titles), frame.time_s - began)
             written += 1
         if not written:
             raise HeadwireError(f"the sender recorded no picture, so {out} was not made: look at its messages")

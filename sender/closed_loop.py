@@ -12,6 +12,7 @@ import enum
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,14 @@ import numpy as np
 from codec.motion import MAX_MOTION, Change, MotionField, encode_motion
 from codec.motion_grid import POINTS
 from codec.parameters import Floats, Picture
+from codec.stages import Stages
 from sender.motion import MotionEncoder, MotionSettings
+
+LEARNING = 1 / 16
+"""What the newest frame counts in the loop's usual time."""
+
+TAKEN_BACK = 3
+"""How often the viewer is told to take a field back, where a packet may get lost."""
 
 REGIONS = 8
 """The picture's regions along one side, for ``LoopReport.confidence``."""
@@ -88,6 +96,7 @@ class ClosedLoop:
         self.state = LoopState.STEADY
         self._errors: deque[float] = deque(maxlen=self.settings.memory)
         self._unexplained = 0
+        self._to_take_back = 0
 
     def set_photo(self, photo_id: int, picture: Picture) -> None:
         """The viewer paints from this photo, as decoded, from now on."""
@@ -100,12 +109,17 @@ class ClosedLoop:
         """The receiver has the field of this frame."""
         self.encoder.acknowledge(sequence)
 
+    def lose(self, sequence: int) -> None:
+        """The packet of this frame was not sent after all."""
+        self.encoder.lose(sequence)
+
     def restart(self) -> None:
         """The receiver has no fields (it joined now)."""
         self.encoder.restart()
 
     def step(self, picture: Picture, flow: Floats, sequence: int, budget: int = MAX_MOTION) -> LoopReport:
-        """One frame: (256, 256, 3) of the camera; (256, 256, 2), the viewer's flow without a field; bytes that may be sent."""
+        """One frame: (256, 256, 3) of the camera; (256, 256, 2), the viewer's flow without a field; bytes that may be sent
+        (0: look only, the field stays as it is)."""
         encoder = self.encoder
         before = encoder.field
         data = encoder.encode(picture, flow, sequence, budget)
@@ -143,51 +157,76 @@ class ClosedLoop:
             self.state = LoopState.CHANGED
 
     def _take_back(self, sequence: int, before: MotionField | None) -> bytes | None:
-        """Undo what was just encoded: send a field that moves nothing, once; afterwards nothing."""
+        """Undo what was just encoded: send a field that moves nothing, a few times at most; afterwards nothing."""
         encoder = self.encoder
         encoder.restart()
-        if before is None:
+        if before is not None:
+            self._to_take_back = 1 if encoder.settings.reliable else TAKEN_BACK
+        if self._to_take_back == 0:
             return None
+        self._to_take_back -= 1
         return encode_motion(Change(np.zeros((POINTS, 2), np.int32), encoder.settings.step), sequence, encoder.photo_id)
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
     picture: Picture
-    flow: Callable[[], Floats]
+    flow: Callable[[], Floats | None]
     sequence: int
-    budget: int
+    budget: Callable[[], int]
 
 
 class LoopThread:
-    """Runs a ``ClosedLoop`` in a thread of its own. ``offer`` never waits; ``take`` gives what is done.
+    """Runs a ``ClosedLoop`` in a thread of its own. ``offer`` and ``order`` never wait; ``take`` gives what is done.
 
     A frame that comes while another waits replaces it: a slow machine has a field for every second or fourth frame.
+    ``stages`` has the loop's time per frame under "motion", ``usual_s`` its running mean; ``failure`` is what it stumbled
+    over: after that it looks at nothing.
     """
 
-    def __init__(self, loop: ClosedLoop) -> None:
+    def __init__(self, loop: ClosedLoop, pause_s: float = 0.0) -> None:
+        """pause_s: waited before each frame, so that what was handed over before it gets away first."""
+        self.stages = Stages()
+        self._pause_s = pause_s
+        self.failure: Exception | None = None
+        self.usual_s = 0.0
         self._loop = loop
         self._jobs: queue.Queue[_Job | None] = queue.Queue(1)
         self._done: deque[LoopReport] = deque(maxlen=16)
-        self._orders: deque[Callable[[], None]] = deque()
+        self._orders: deque[Callable[[], object]] = deque()
         self._thread = threading.Thread(target=self._run, name="motion", daemon=True)
         self._thread.start()
 
-    def offer(self, picture: Picture, flow: Callable[[], Floats], sequence: int, budget: int = MAX_MOTION) -> None:
-        """A frame to look at. flow: gives the viewer's flow; called in the loop's thread, and only if the frame's turn comes."""
+    def offer(
+        self,
+        picture: Picture,
+        flow: Callable[[], Floats | None],
+        sequence: int,
+        budget: Callable[[], int] = lambda: MAX_MOTION,
+    ) -> None:
+        """A frame to look at. flow: gives the viewer's flow, or None if there is nothing to compare with; budget: bytes; both
+        are called in the loop's thread, and only if the frame's turn comes."""
         self._put(_Job(picture, flow, sequence, budget))
+
+    def order(self, action: Callable[[], object]) -> None:
+        """Something to do in the loop's thread, in order, before the next frame."""
+        self._orders.append(action)
 
     def set_photo(self, photo_id: int, picture: Picture) -> None:
         """As ``ClosedLoop``, before the next frame."""
-        self._orders.append(lambda: self._loop.set_photo(photo_id, picture))
+        self.order(lambda: self._loop.set_photo(photo_id, picture))
 
     def acknowledge(self, sequence: int) -> None:
         """As ``ClosedLoop``, before the next frame."""
-        self._orders.append(lambda: self._loop.acknowledge(sequence))
+        self.order(lambda: self._loop.acknowledge(sequence))
+
+    def lose(self, sequence: int) -> None:
+        """As ``ClosedLoop``, before the next frame."""
+        self.order(lambda: self._loop.lose(sequence))
 
     def restart(self) -> None:
         """As ``ClosedLoop``, before the next frame."""
-        self._orders.append(self._loop.restart)
+        self.order(self._loop.restart)
 
     def take(self) -> LoopReport | None:
         """The oldest report that was not taken yet."""
@@ -195,6 +234,10 @@ class LoopThread:
             return self._done.popleft()
         except IndexError:
             return None
+
+    def wait(self) -> None:
+        """Return when nothing that was offered is left."""
+        self._jobs.join()
 
     def close(self) -> None:
         """End the thread."""
@@ -209,11 +252,27 @@ class LoopThread:
             except queue.Full:
                 try:
                     self._jobs.get_nowait()
+                    self._jobs.task_done()
                 except queue.Empty:
                     continue
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            while self._orders:
-                self._orders.popleft()()
-            self._done.append(self._loop.step(job.picture, job.flow(), job.sequence, job.budget))
+            time.sleep(self._pause_s)
+            began = time.perf_counter()
+            try:
+                if self.failure is None:
+                    with self.stages.measure("motion"):
+                        self._look(job)
+            except Exception as error:
+                self.failure = error
+                logger.exception("the call goes on without a motion field")
+            self.usual_s += LEARNING * (time.perf_counter() - began - self.usual_s)
+            self._jobs.task_done()
+
+    def _look(self, job: _Job) -> None:
+        while self._orders:
+            self._orders.popleft()()
+        flow = job.flow()
+        if flow is not None:
+            self._done.append(self._loop.step(job.picture, flow, job.sequence, job.budget()))

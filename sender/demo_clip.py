@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.cache import cache_folder
 from codec.errors import HeadwireError, UsageError
 
 TIMEOUT_S = 600
@@ -60,13 +61,6 @@ CLIPS = {
     ),
 }
 DEFAULT_CLIP = "wolfgang"
-
-
-def cache_folder() -> Path:
-    """HEADWIRE_CACHE, or ~/.cache/headwire."""
-    if chosen := os.environ.get("HEADWIRE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headwire"
 
 
 def demo_clip(name: str = DEFAULT_CLIP) -> Path:

@@ -21,13 +21,16 @@ from codec.hwfile import Channel, Message
 from codec.motion import SEQUENCES
 from codec.packets import window_integers
 from codec.parameter_encoder import ParameterEncoder
-from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture
+from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture, Region
 from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from codec.stages import Stages
-from sender.closed_loop import ClosedLoop
+from models.generator import DrivingFrame
+from sender.closed_loop import ClosedLoop, LoopReport, LoopState
 from sender.identity import IdentityRefiner
+from sender.live_motion import LiveMotion
+from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
@@ -43,38 +46,47 @@ class EncoderSettings:
     is over (a file); in a call they would be stale. photo_bytes: most that a photo may take; first_photo_bytes: one that
     is sent before it over a slow link. rung: of the parameter codec (``Tables.names``). reliable: every packet arrives (a
     file), so keys count as acknowledged at once. motion: a residual motion field for every second frame; for files only.
+    photos_kbps: for pictures after the first, where there is motion.
     """
 
     reference: str | Tracked = "auto"
     opening_ms: int = 1000
     every_frame: bool = False
     photo_bytes: int = PHOTO_BUDGET
-    first_photo_bytes: int = 2500
+    first_photo_bytes: int = 2000
     rung: str = "normal"
     reliable: bool = False
     motion: bool = False
+    photos_kbps: float = 0.0
 
 
 class FaceEncoder:
     """Turns pictures into messages. Not thread-safe: one thread encodes.
 
-    ``tracked`` is the last frame as cropped. What other threads have to say (``acknowledge``, ``new_receiver``,
-    ``set_rung``) is heeded before the next frame.
+    ``tracked`` is the last frame as cropped; ``greeted``: receivers that were given the session's messages. What other threads
+    have to say (``acknowledge``, ``new_receiver``, ``set_rung``) is heeded before the next frame.
     """
 
-    def __init__(self, tracker: FaceTracker, model: FaceModel, settings: EncoderSettings) -> None:
+    def __init__(
+        self, tracker: FaceTracker, model: FaceModel, settings: EncoderSettings, live: LiveMotion | None = None
+    ) -> None:
+        """live: a call's motion, which is told what is sent."""
         self.stages = Stages()
         self.tracked: Tracked | None = None
+        self.greeted = 0
         self._tracker = tracker
         self._model = model
         self._settings = settings
+        self._live = live
         self._opening: list[tuple[int, Tracked]] | None = []
         self._refiner = IdentityRefiner(model)
         self._smoother = Smoother()
         self._greet: bool | None = None
+        self._first_photo: bytes | None = None
         self._loop = ClosedLoop(MotionSettings(reliable=True)) if settings.motion else None
         self._viewer = ViewersCopy(model) if settings.motion else None
-        self._unsent: list[Picture] = []
+        self._planner = self._open_memory()
+        self._unsent: list[tuple[Picture, int]] = []
         self._looked_at = 0
         self._coder: ParameterEncoder | None = None
         self._last: FrameParameters | None = None
@@ -84,6 +96,18 @@ class FaceEncoder:
     def opening(self) -> bool:
         """Whether the session's messages are still to come."""
         return self._opening is not None
+
+    @property
+    def newest(self) -> FrameParameters:
+        """The last frame's numbers, after the opening."""
+        return self._last_sent
+
+    @property
+    def frames_to_packet(self) -> tuple[int, bool]:
+        """With how many more frames the next packet goes out; whether the last frame is still to be sent with it."""
+        assert self._coder is not None
+        coder = self._coder
+        return int(coder.tables.frames[coder.rung]) - coder.again - coder.waiting, coder.waiting > 0
 
     @property
     def model_digest(self) -> str:
@@ -101,6 +125,17 @@ class FaceEncoder:
         """
         self._orders.append(lambda coder: self._greet_next(coder, slow))
 
+    def reopen(self) -> None:
+        """Begin again with another opening: nobody has seen anything of the one before."""
+        self._opening = []
+        self._refiner = IdentityRefiner(self._model)
+        self._first_photo = None
+
+    def prepare_first_photo(self) -> None:
+        """Code the small photo now, not when somebody waits for it."""
+        if self._first_photo is None:
+            self._first_photo = encode_photo(self._photo_picture, self._settings.first_photo_bytes)
+
     def set_rung(self, name: str, again: int = 0) -> None:
         """Go on with other steps and bundles: a name of ``Tables.names``; again: frames that ride along a second time."""
         self._orders.append(lambda coder: coder.set_rung(name, again))
@@ -114,7 +149,10 @@ class FaceEncoder:
             tracked = self._tracker.track(picture)
         self.tracked = tracked
         if self._opening is None:
-            return self._heed() + self._frame(tracked, time_ms)
+            messages = self._heed() + self._frame(tracked, time_ms)
+            if self._live is not None:
+                self._live.sent(messages)
+            return messages
         self._opening.append((time_ms, tracked))
         if tracked.landmarks is not None:
             self._refiner.add(tracked.landmarks)
@@ -123,7 +161,10 @@ class FaceEncoder:
             self._opening.clear()
         if since is None or time_ms - since < self._settings.opening_ms:
             return []
-        return self._open()
+        messages = self._open()
+        if self._live is not None:
+            self._live.sent(messages)
+        return messages
 
     def finish(self) -> list[Message]:
         """The source has ended: what an unfinished opening or bundle holds. The last bundle is filled with copies of its
@@ -147,10 +188,15 @@ class FaceEncoder:
         while self._orders:
             self._orders.popleft()(self._coder)
         greet, self._greet = self._greet, None
-        return [] if greet is None else self._session(slow=greet)
+        if greet is None:
+            return []
+        self.greeted += 1
+        return self._session(slow=greet)
 
     def _greet_next(self, coder: ParameterEncoder, slow: bool) -> None:
         coder.forget_keys()
+        if self._live is not None:
+            self._live.new_receiver()
         coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
         self._greet = slow
 
@@ -158,8 +204,9 @@ class FaceEncoder:
         """What a receiver needs before any frame."""
         messages = [encode_identity(self._fitter.identity, self._photo.identity_version)]
         if slow:
-            first = encode_photo(self._photo_picture, self._settings.first_photo_bytes)
-            messages += replace(self._photo, coded=first).messages()
+            self.prepare_first_photo()
+            assert self._first_photo is not None
+            messages += replace(self._photo, coded=self._first_photo).messages()
         messages += self._photo.messages()
         return [Message(Channel.PHOTOS, data) for data in messages]
 
@@ -168,7 +215,7 @@ class FaceEncoder:
         opening, self._opening = self._opening, None
         self._fitter = Fitter(self._model, identity=self._refiner.settle())
         self._photo = self._choose_photo([t for _, t in opening])
-        self._last = self._photo.parameters
+        self._last = self._last_sent = self._photo.parameters
         self._fitter.restart()
         self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
@@ -222,7 +269,7 @@ class FaceEncoder:
                 messages = self._refine(tracked.landmarks)
             parameters = self._smoother.smooth(self._fit(tracked))
         if self._loop is not None:
-            self._unsent.append(tracked.picture)
+            self._unsent.append((tracked.picture, time_ms))
         with self.stages.measure("encode"):
             messages += self._code(parameters, time_ms)
         with self.stages.measure("motion"):
@@ -234,16 +281,59 @@ class FaceEncoder:
             return []
         messages = []
         for packet in packets:
-            for parameters, picture in zip(self._viewer.push(packet), self._unsent, strict=False):
+            for parameters, (picture, time_ms) in zip(self._viewer.push(packet), self._unsent, strict=False):
                 number, self._looked_at = self._looked_at, self._looked_at + 1
                 if parameters.confidence == 0:
                     continue
-                report = self._loop.step(picture, self._viewer.flow(parameters), number % SEQUENCES)
-                if report.data is not None:
-                    messages.append(Message(Channel.MOTION, bytes((number % 256,)) + report.data))
+                messages += self._compare(self._loop, self._viewer, parameters, picture, number, time_ms / 1000)
         if packets:
             self._unsent.clear()
         return messages
+
+    def _open_memory(self) -> MemoryPlanner | None:
+        settings = self._settings
+        if self._viewer is None or settings.photos_kbps <= 0:
+            return None
+        return MemoryPlanner(self._viewer.memory, MemorySettings(kbps=settings.photos_kbps))
+
+    def _compare(
+        self,
+        loop: ClosedLoop,
+        viewer: ViewersCopy,
+        parameters: FrameParameters,
+        picture: Picture,
+        number: int,
+        time_s: float,
+    ) -> list[Message]:
+        """What one frame of the viewer's needs: a field, and perhaps another picture for the memory."""
+        if number % loop.encoder.settings.every:
+            return []
+        planner = self._planner
+        frame = viewer.memory.driving(parameters)
+        if planner is None:
+            return self._field(loop, viewer, frame, picture, number)[1]
+        seen = planner.look(picture, replace(frame, motion=loop.encoder.field), time_s)
+        loop.encoder.mouth, loop.encoder.eyes = seen.mouth, seen.eyes
+        report, messages = self._field(loop, viewer, frame, picture, number)
+        if report.state is not LoopState.STEADY:
+            return messages
+        now = replace(frame, motion=report.field)
+        news = planner.propose(picture, now, seen, self._photo.identity_version, time_s)
+        for data in news:
+            reference = viewer.add_photo_message(data)
+            if reference is not None and reference.region is Region.WHOLE:
+                loop.set_photo(reference.photo_id, reference.picture)
+                messages = self._field(loop, viewer, frame, picture, number)[1]
+        return [Message(Channel.PHOTOS, data) for data in news] + messages
+
+    @staticmethod
+    def _field(
+        loop: ClosedLoop, viewer: ViewersCopy, frame: DrivingFrame, picture: Picture, number: int
+    ) -> tuple[LoopReport, list[Message]]:
+        flow = viewer.memory.warp.flow(frame, loop.encoder.photo_id)
+        report = loop.step(picture, flow, number % SEQUENCES)
+        data = report.data
+        return report, [] if data is None else [Message(Channel.MOTION, bytes((number % 256,)) + data)]
 
     def _code(self, parameters: FrameParameters, time_ms: int) -> list[Message]:
         assert self._coder is not None

@@ -58,6 +58,7 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
             rung=RUNGS[settings.rate],
             reliable=True,
             motion=settings.motion == "auto",
+            photos_kbps=settings.photos_kbps,
         )
         encoder = FaceEncoder(tracker, model, how)
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:

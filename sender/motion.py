@@ -8,7 +8,7 @@ hangs on few unacknowledged ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from codec.motion import (
     KEPT,
     LIFETIMES,
     MAX_MOTION,
+    NONE,
     Change,
     MotionField,
     MotionTables,
@@ -119,8 +120,8 @@ _PLACES = np.dstack((_COLUMNS, _ROWS))
 class MotionEncoder:
     """Encodes one sender's residual motion. Not thread-safe: one thread encodes (``closed_loop`` has one).
 
-    ``field`` is the newest that was sent, ``numbers`` how it differs from ``started``; ``explained``: what is known of the last
-    frame.
+    ``mouth`` and ``eyes``: pictures that the next field takes these from. ``field`` is the newest that was sent, ``numbers`` how
+    it differs from ``started``; ``explained``: what is known of the last frame.
     """
 
     def __init__(self, settings: MotionSettings | None = None, tables: MotionTables | None = None) -> None:
@@ -137,6 +138,8 @@ class MotionEncoder:
         self._dis.setVariationalRefinementIterations(0)
         self._photo: PhotoAtHalf | None = None
         self.photo_id = 0
+        self.mouth = self.eyes = NONE
+        self._named: int | None = None
         self.field: MotionField | None = None
         self.numbers = np.zeros((POINTS, 2), np.int32)
         self.started: MotionField | None = None
@@ -174,6 +177,11 @@ class MotionEncoder:
                 other.lost = True
                 self._loss += LEARNING * (1 - self._loss)
 
+    def lose(self, sequence: int) -> None:
+        """The packet of that frame was never sent: nothing may hang on it."""
+        if sequence in self._sent:
+            self._sent[sequence].lost = True
+
     def _choose_reference(self, sequence: int) -> None:
         """The newest field that hangs on few enough unacknowledged ones."""
         for old in [s for s in self._sent if not 0 < distance(sequence, s) < KEPT]:
@@ -206,7 +214,8 @@ class MotionEncoder:
     def encode(self, picture: Picture, flow: Floats, sequence: int, budget: int = MAX_MOTION) -> bytes | None:
         """The packet of one frame, or ``None`` where the viewer's picture needs none.
 
-        picture: (256, 256, 3) of the camera. flow: (256, 256, 2), the viewer's without a field, px. budget: bytes.
+        picture: (256, 256, 3) of the camera. flow: (256, 256, 2), the viewer's without a field, px. budget: bytes; 0: only
+        ``explained`` is wanted.
         """
         import cv2
 
@@ -224,6 +233,8 @@ class MotionEncoder:
         if self.field is not None and distance(sequence, self.field.sequence) > self.field.lifetime:
             self.field = None  # the viewer fades it out
         self._explain(base, seen)
+        if budget <= 0:
+            return None
         return self._pack(self._search(base, budget, sequence), sequence, base, seen)
 
     def _explain(self, base: Floats, seen: Any) -> None:
@@ -240,6 +251,14 @@ class MotionEncoder:
         soft: Any = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
         error: Any = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
         self.explained = Explained(wanted, soft, error)
+
+    @property
+    def _switched(self) -> bool:
+        """Whether photo, mouth or eyes are others than the viewer paints from."""
+        if self._named is not None and self._named != self.photo_id:
+            return True
+        shown = (NONE, NONE) if self.field is None else (self.field.mouth, self.field.eyes)
+        return shown != (self.mouth, self.eyes)
 
     def _viewed(self, place: Floats) -> Any:
         """(128, 128) uint8: what the viewer sees, grey."""
@@ -267,7 +286,7 @@ class MotionEncoder:
         for _ in range(DEAREST):
             numbers = np.zeros((POINTS, 2), np.int32)
             gain = search(self._system, self._right, settings.step / 4, price, self._costs, start.activity, numbers)
-            change = Change(numbers, settings.step)
+            change = Change(numbers, settings.step, mouth=self.mouth, eyes=self.eyes)
             data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
             if gain < WORTH * price * 8 * len(data):
                 break
@@ -275,7 +294,7 @@ class MotionEncoder:
                 self._data = data
                 return change
             price *= 2
-        change = Change(np.zeros((POINTS, 2), np.int32), settings.step)
+        change = Change(np.zeros((POINTS, 2), np.int32), settings.step, mouth=self.mouth, eyes=self.eyes)
         self._data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
         return change
 
@@ -285,13 +304,15 @@ class MotionEncoder:
         reference, data = self.reference, self._data
         start = no_motion(sequence, self.photo_id) if reference is None else reference
         field = change.applied(sequence, start)
-        if field is not None and change.numbers.any():
+        switched = self._switched
+        if field is not None and change.numbers.any() and not switched:
             gain = self._unlike - float(cv2.absdiff(self._viewed(base + _enlarged(field)), seen).mean())
             if gain * HALF * HALF < self.settings.visible * self.settings.price**0.5 * 8 * len(data):
                 field = None
         if field is None:
-            change = Change(np.zeros((POINTS, 2), np.int32), change.step)
-        if not change.numbers.any():
+            change = replace(change, numbers=np.zeros((POINTS, 2), np.int32))
+            data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
+        if not change.numbers.any() and not switched:
             if reference is None:
                 if field is None or self.field is None or not self.field.control.any():
                     return None
@@ -299,7 +320,7 @@ class MotionEncoder:
                 age = distance(sequence, reference.sequence)
                 if age + self.settings.every + KEEP_AHEAD < reference.lifetime:
                     return None
-                change = Change(change.numbers, change.step, LIFETIMES[-1])
+                change = replace(change, lifetime=LIFETIMES[-1])
                 data = encode_motion(change, sequence, self.photo_id, reference, self._tables)
             elif field is None:
                 # Not worth sending, and the newest field is not the reference: it is kept.
@@ -307,6 +328,7 @@ class MotionEncoder:
         field = change.applied(sequence, start)
         assert field is not None
         self.numbers, self.field, self.started = change.numbers, field, start
+        self._named = self.photo_id
         parent = None if reference is None else reference.sequence
         self._sent[sequence] = _Sent(field, parent, acknowledged=self.settings.reliable)
         return data

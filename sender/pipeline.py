@@ -22,20 +22,23 @@ from typing import Any
 from codec.errors import TransportError
 from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
-from codec.packets import KEY_ACK, stamped
+from codec.motion_ack import SIZE as RECEIPT
+from codec.packets import KEY_ACK, frame_period_ms, stamped, with_motion
 from codec.quantiser import Tables
-from codec.redundancy import Protection, rung_for
+from codec.redundancy import FELT, Protection, rung_for
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
+from sender.live_motion import LiveMotion
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
 from transport.control import Control
 from transport.feedback import LinkState
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, SenderPeer
+from transport.peer_base import PeerBase
 from transport.process import ProcessUsage, machine_id, stop_signals
-from transport.rate_control import LADDERS, RateController
+from transport.rate_control import FIELDS, LADDERS, RateController, with_field
 from transport.signalling import Signalling, open_signalling
 from transport.waiting import first
 
@@ -43,11 +46,23 @@ logger = logging.getLogger(__name__)
 
 MAX_FPS = 25.0
 
+BESIDE_PHOTO = 0.25
+"""What is left of the motion field's rate while a photo travels."""
+
+LOSSY_SHARE = 0.6
+"""The same where frames ride along twice because packets get lost."""
+
 LOSS_REPORTS = 5
 """Reports of the receiver, one a second or so, over which loss is averaged."""
 
-SLOW_SETUP_S = 0.6
-"""A set-up that takes longer (it is 1.5 kB each way) speaks of a link on which the photo takes seconds."""
+SLOW_SETUP_S = 0.5
+"""A set-up that takes longer (it is 1 kB each way) speaks of a link on which the photo takes seconds."""
+
+PREPARED_S = 4.0
+"""What of a file is looked at, at most, before anybody has come."""
+
+PHOTO_AGE_S = 20.0
+"""How old the photo may become while a camera waits for somebody to come."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,8 @@ class SendSettings:
 
     signal: URL of the signalling server or ``paste``. camera or play: the source. reference: ``auto``, ``first`` or a
     picture file. rate: the rung to begin with, and the dearest that is used: a narrow link is given cheaper ones.
-    record: keep the coded pictures there. loop: play the file again when it ends. start: skip so many seconds of it.
+    record: keep the coded pictures there. log: JSON lines, what the closed loop
+    thinks of the frames. loop: play the file again when it ends. start: skip so many seconds of it.
     """
 
     room: str
@@ -76,6 +92,7 @@ class SendSettings:
     record: Path | None = None
     loop: bool = False
     start: float = 0.0
+    log: Path | None = None
 
 
 def run_sender(settings: SendSettings) -> dict[str, Any]:
@@ -93,14 +110,18 @@ class _Sender:
         self._epoch = time.monotonic()
         self._peer: SenderPeer | None = None
         self._voice: VoiceTrack | None = None
+        self._motion: LiveMotion | None = None
+        self._photo_travels = False
         self._video_began: float | None = None
         self._photos: asyncio.Queue[bytes] = asyncio.Queue()
         self._ended = asyncio.Event()
+        self._called = threading.Event()
+        self._stopping = False
         self._failure: Exception | None = None
         self._rate: RateController | None = None
         self._rungs_used: list[str] = []
         self._gone = asyncio.Event()
-        self._captured = self._sent = self._payload_bytes = self._reference_bytes = 0
+        self._captured = self._sent = self._payload_bytes = self._motion_bytes = self._reference_bytes = 0
 
     async def run(self) -> dict[str, Any]:
         self._loop = asyncio.get_running_loop()
@@ -117,28 +138,34 @@ class _Sender:
                 "model": encoder.model_digest,
                 "tables": Tables.load().digest.hex(),
             }
+            thread = threading.Thread(target=self._frames, args=(source, encoder, recorder), name="frames")
+            thread.start()
+            photos = asyncio.create_task(self._send_photos())
+            figures: dict[str, Any] = {}
             try:
-                peer = await first(self._connect(signalling), stopped, self._ended)
-                if peer is None:
-                    return {}
-                usage = ProcessUsage()
-                thread = threading.Thread(target=self._frames, args=(source, encoder, recorder), name="frames")
-                thread.start()
-                photos = asyncio.create_task(self._send_photos())
-                try:
-                    await self._serve(signalling, encoder, stopped)
-                finally:
-                    source.close()
-                    await asyncio.to_thread(thread.join)
-                    photos.cancel()
-                    figures = self._figures(encoder, usage)
+                if await first(self._connect(signalling), stopped, self._ended) is not None:
+                    usage = ProcessUsage()
+                    try:
+                        await self._serve(signalling, encoder, stopped)
+                    finally:
+                        await self._stop(source, thread)
+                        figures = self._figures(encoder, usage)
             finally:
+                await self._stop(source, thread)
+                photos.cancel()
                 if self._peer is not None:
                     await self._peer.close()
                 await signalling.close()
         if self._failure is not None:
             raise self._failure
         return figures
+
+    async def _stop(self, source: Source, thread: threading.Thread) -> None:
+        """End the frames. Idempotent."""
+        self._stopping = True
+        self._called.set()
+        source.close()
+        await asyncio.to_thread(thread.join)
 
     def _open(self, stack: ExitStack) -> tuple[Source, FaceEncoder, Sink | None]:
         settings = self._settings
@@ -156,7 +183,11 @@ class _Sender:
         )
         tracker = stack.enter_context(FaceTracker(settings.crop))
         warm_up(FaceModel.load())
-        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate))
+        if settings.motion == "auto":
+            period_ms = frame_period_ms(source.fps)
+            self._motion = LiveMotion(FaceModel.load(), period_ms, FIELDS[settings.rate][0], settings.log)
+            stack.callback(self._motion.close)
+        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate), self._motion)
         recorder = None
         if settings.record is not None:
             rate = Fraction(source.fps).limit_denominator(1000)
@@ -170,25 +201,35 @@ class _Sender:
             key_ack=self._take_key_ack,
             control=self._take_control,
             link=self._take_link,
+            media=self._begin_call,
             gone=lambda _: self._gone.set(),
         )
         options = PeerOptions(link=self._link)
         self._voice = self._open_voice()
-        peer = await SenderPeer.connect(
+        return await SenderPeer.connect(
             signalling, self._hello, handlers=handlers, options=options, audio_track=self._voice
         )
+
+    def _begin_call(self, peer: PeerBase) -> None:
+        """A receiver has come, and what is sent arrives: the photo, from the next frame on."""
+        assert isinstance(peer, SenderPeer)
         self._peer = peer
+        if self._motion is not None:
+            self._motion.enabled = peer.hello.get("motion") == 1
         voice = self._voice.options.bit_rate / 1000 if self._voice else 0.0
         ladder = [rung for rung in LADDERS[peer.carrier] if rung.frame_rate == MAX_FPS]
+        if self._motion is not None and self._motion.enabled:
+            ladder = with_field(ladder)
         first = next(i for i, rung in enumerate(ladder) if rung.name == self._settings.rate)
         self._rate = RateController(ladder[first:], voice_kbps=voice)
         self._rungs_used = [self._settings.rate]
         self._protection = Protection(self._settings.rate)
         self._losses: deque[float] = deque(maxlen=LOSS_REPORTS)
-        self._encoder.new_receiver(slow=peer.setup_seconds > SLOW_SETUP_S)
+        self._set_field_rate()
+        self._called.set()
+        self._encoder.new_receiver(slow=peer.media_seconds > SLOW_SETUP_S)
         if self._video_began is not None:
             self._begin_voice(self._video_began)
-        return peer
 
     def _take_link(self, state: LinkState) -> None:
         """How the link is, about once a second: another rung, perhaps, and frames that ride along twice where it loses."""
@@ -197,19 +238,35 @@ class _Sender:
         logger.debug("link: %s", state)
         self._losses.append(state.loss)
         wanted = self._rate.rungs[self._rate.update(state)].name
-        protection = rung_for(sum(self._losses) / len(self._losses), wanted, self._protection)
+        loss = sum(self._losses) / len(self._losses)
+        protection = rung_for(loss, wanted, self._protection)
         if protection != self._protection:
             self._protection = protection
             self._rungs_used.append(protection.rung)
             self._encoder.set_rung(*protection)
+        self._set_field_rate()
+
+    def _set_field_rate(self) -> None:
+        """The field gives way to a photo, and takes less where packets get lost: each then counts for less."""
+        if self._motion is None or self._rate is None:
+            return
+        loss = sum(self._losses) / max(1, len(self._losses))
+        kbps = self._rate.rungs[self._rate.rung].field_kbps
+        kbps *= BESIDE_PHOTO if self._photo_travels or not self._photos.empty() else 1.0
+        self._motion.set_rate(kbps * (LOSSY_SHARE if loss > FELT else 1.0), loss)
 
     def _take_control(self, message: Control) -> None:
         if message["kind"] == "photo":
             self._viewer_ready = True
+            if self._motion is not None:
+                self._motion.photo_acknowledged(message["id"])
 
     def _take_key_ack(self, data: bytes) -> None:
+        """What the receiver has stored: a key of the parameters, or motion fields."""
         if len(data) == KEY_ACK.size:
             self._encoder.acknowledge(*KEY_ACK.unpack(data))
+        elif len(data) == RECEIPT and self._motion is not None:
+            self._motion.acknowledge(data)
 
     def _open_voice(self) -> VoiceTrack | None:
         """The microphone, or the sound of the file that is played, where it has one."""
@@ -249,7 +306,8 @@ class _Sender:
     def _frames(self, source: Source, encoder: FaceEncoder, recorder: Sink | None) -> None:
         """The frame's path, in its own thread: captured -> encoder -> messages -> the loop."""
         try:
-            for frame in source:
+            self._prepare(source, encoder)
+            for frame in source if not self._stopping else ():
                 time_ms = round(1000 * (frame.captured_at - self._epoch))
                 if self._video_began is None:
                     began = frame.captured_at - frame.time_s - self._settings.start
@@ -258,13 +316,50 @@ class _Sender:
                 self._captured = frame.index + 1
                 if messages:
                     self._loop.call_soon_threadsafe(self._post, messages)
+                if self._motion is not None and encoder.tracked is not None and not encoder.opening:
+                    left, waiting = encoder.frames_to_packet
+                    if left == 1:  # so that its field rides with the next packet
+                        unsent = encoder.newest if waiting else None
+                        self._motion.frame(encoder.tracked.picture, time_ms, encoder.newest.confidence > 0, unsent)
                 if recorder is not None and encoder.tracked is not None and not encoder.opening:
                     recorder.show(encoder.tracked.picture, time_ms / 1000)
-            self._loop.call_soon_threadsafe(self._post, encoder.finish())
+            if not self._stopping or not encoder.opening:
+                self._loop.call_soon_threadsafe(self._post, encoder.finish())
         except Exception as error:  # noqa: BLE001 - handed to the event loop, which raises it
             self._failure = error
         finally:
             self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _prepare(self, source: Source, encoder: FaceEncoder) -> None:
+        """The opening while nobody is there: identity and photo are ready when a receiver comes, and not old.
+
+        Of a file its first second, as fast as it can be read; of a camera what it sees, again and again.
+        """
+        play, start = self._settings.play, self._settings.start
+        if play is not None:
+            with open_source(
+                play, None, realtime=False, start=start, seconds=PREPARED_S, max_fps=MAX_FPS
+            ) as first_second:
+                self._look(first_second, encoder)
+            self._called.wait()
+            return
+        while not self._called.is_set():
+            self._look(source, encoder)
+            if not encoder.opening and not self._called.wait(PHOTO_AGE_S):
+                encoder.reopen()
+
+    def _look(self, source: Source, encoder: FaceEncoder) -> None:
+        for frame in source:
+            live = frame.captured_at - self._epoch
+            time_ms = round(1000 * (frame.time_s if self._settings.play is not None else live))
+            before = encoder.greeted
+            messages = encoder.encode(frame.picture, time_ms)
+            if not encoder.opening:
+                encoder.prepare_first_photo()
+            if encoder.greeted > before:
+                self._loop.call_soon_threadsafe(self._post, messages)
+            if self._stopping or self._called.is_set() or not encoder.opening:
+                return
 
     def _post(self, messages: list[Message]) -> None:
         peer = self._peer
@@ -277,13 +372,20 @@ class _Sender:
                 if not self._started:
                     self._started = True
                     peer.send_control({"kind": "start", "time": message.time_ms / 1000})
-                peer.send_parameters(stamped(message.time_ms, message.data))
+                riding = self._motion.take(message.time_ms) if self._motion is not None else []
+                body = with_motion(riding, message.data)
+                peer.send_parameters(stamped(message.time_ms, body))
                 self._sent += 1
-                self._payload_bytes += len(message.data)
+                self._payload_bytes += len(body)
+                self._motion_bytes += len(body) - len(message.data)
 
     async def _send_photos(self) -> None:
         while True:
+            self._photo_travels = False
+            self._set_field_rate()
             data = await self._photos.get()
+            self._photo_travels = True
+            self._set_field_rate()
             try:
                 assert self._peer is not None
                 await self._peer.send_photo_message(data)
@@ -300,10 +402,11 @@ class _Sender:
             "frames_sent": self._sent,
             "fps": round(self._sent / seconds, 3),
             "payload_kbps": round(self._payload_bytes * 8 / 1000 / seconds, 4),
+            "motion_kbps": round(self._motion_bytes * 8 / 1000 / seconds, 4),
             "audio_kbps": round(self._voice.payload_bytes * 8 / 1000 / seconds, 4) if self._voice else 0.0,
             "reference_bytes": self._reference_bytes,
             **self._peer.wire().as_dict(),
-            "stages_ms": encoder.stages.medians_ms(),
+            "stages_ms": encoder.stages.medians_ms() | (self._motion.medians_ms() if self._motion is not None else {}),
             "cpu_percent": {"sender": usage.cpu_percent},
             "rss_mb": {"sender": usage.rss_mb},
             "carrier": self._peer.carrier,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import codecs
-from bench.codec_video import SETTINGS, Video, _slots, parse
+from bench.codec_video import SETTINGS, Video, _slots, parse, steps
 from bench.codecs import Codec, Encoded, MissingCodecError, Packet, choose, create_codec, rtp_bytes, sanity
 from bench.metrics import psnr
 from bench.quality_clips import load_clip
@@ -88,6 +88,31 @@ def test_video_there_and_back(name: str):
     sanity(encoded, frames, shown)
 
 
+@pytest.mark.parametrize("name", ["h264", "hevc"])
+def test_no_encoder_tells_of_itself_on_the_wire(name: str):
+    encoded = create_codec(name).encode(square_frames(2), FPS, "100@64:25")
+    sent = b"".join(packet.data for packet in encoded.packets)
+    assert b"x26" not in sent
+    assert len(sent) > 100
+
+
+def test_a_step_down_the_ladder_where_nothing_fits():
+    """No 256x256 picture of this size is that small, and what is asked for by name is not changed."""
+    assert [point.size for point in steps("12")] == [256, 192, 128]
+    assert [point.size for point in steps("12@256:8")] == [256]
+    codec = create_codec("vp8")
+    encoded = codec.encode(square_frames(15), FPS, "12")
+    assert "128x128" in encoded.note
+    assert "256x256" in codec.encode(square_frames(15), FPS, "12@256:8").note
+
+
+def test_bytes_by_second_are_those_of_the_clip():
+    packets = (Packet("key", bytes(950), 1000), Packet("video", bytes(450), 500, 24), Packet("video", b"x", 51, 25))
+    encoded = Encoded(packets, FPS, 30)
+    assert encoded.wire_bytes_by_second() == [1500, 51]
+    assert encoded.total_kbps() == pytest.approx(encoded.wire_kbps() + encoded.return_kbps)
+
+
 def test_more_bits_are_better_and_one_frame_is_enough():
     codec = create_codec("av1")
     frames = square_frames(1)
@@ -119,6 +144,27 @@ def test_headwire_there_and_back(name: str):
     assert (kinds["parameters"] == 12 * 140) == (name == "raw")
     assert encoded.wire_kbps() > encoded.payload_kbps()
     assert encoded.wire_kbps(600) < encoded.wire_kbps(60) < encoded.wire_kbps()
+
+
+def test_photos_and_motion_are_counted_and_come_back():
+    codec = create_codec("warp")
+    frames = square_frames(12)
+    encoded = codec.encode(frames, FPS, "normal@0:auto")
+    kinds = encoded.bytes_by_kind()
+    assert kinds["motion"] > 20
+    (plain, moved) = (create_codec("warp").decode(x) for x in (codec.encode(frames, FPS, "normal@0:off"), encoded))
+    assert psnr(frames, moved).mean() > psnr(frames, plain).mean() + 0.1, "the field arrived"
+    assert "motion" not in codec.encode(frames, FPS, "normal@0:off").bytes_by_kind()
+
+
+def test_a_model_without_weights_is_missing():
+    codec = codecs.create_codec("headgan")
+    from models.zoo import ZOO
+
+    if "headgan" not in ZOO:
+        with pytest.raises(MissingCodecError, match="no weights of headgan"):
+            codec.check()
+    create_codec("warp").check()
 
 
 def test_no_face_is_a_sentence():

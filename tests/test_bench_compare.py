@@ -38,7 +38,7 @@ def report(clips: int = 8) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "settings": {"every": 5, "metrics": 1, "seconds": 5.0},
-        "clips": [{"name": f"c{n}", "sha256": f"hash {n}"} for n in range(clips)],
+        "clips": [{"name": f"c{n}", "sha256": f"hash {n}", "frames": 50, "fps": 25.0} for n in range(clips)],
         "codecs": [{"name": "warp", "missing": None}, {"name": "av1", "missing": None}],
         "cells": cells,
         "failures": [],

@@ -19,8 +19,8 @@ from bench import codecs, quality
 from bench.codecs import Frames
 from bench.quality import Options
 from bench.quality_clips import ClipFrames, find_clips, load_clip
-from bench.quality_metrics import METRICS, Meter, Truth
-from bench.quality_summary import bd_rates, summaries
+from bench.quality_metrics import METRICS, Meter, Truth, vgg_frames
+from bench.quality_summary import bd_rates, series, summaries
 from codec.errors import HeadwireError, UsageError
 from receiver.sinks import open_sink
 from sender.demo_clip import demo_clip
@@ -57,9 +57,9 @@ def truth() -> Truth:
 
 def test_the_original_is_perfect():
     figures = meter().measure(truth(), truth().frames)
-    for name in ("l1", "lpips", "lpips_mouth", "lpips_eyes", "nme", "ard", "aed_mesh"):
-        assert max(figures[name]) < 1e-6, name
-    for name in ("ssim", "sharpness", "face_found"):
+    for name in ("l1", "lpips", "lpips_mouth", "lpips_eyes", "lpips_vgg", "dists", "nme", "ard", "aed_mesh"):
+        assert np.nanmax(figures[name]) < 1e-6, name
+    for name in ("ssim", "ms_ssim", "sharpness", "face_found"):
         assert min(figures[name]) > 1 - 1e-6, name
     assert figures["psnr"] == [100.0] * 3
     assert np.isnan(figures["flicker"][0])
@@ -114,7 +114,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "clips": clips,
         "codecs": ["warp", "frozen", "av1", "av1-aom"],
-        "rates": ["normal", "lowest", "8", "12"],
+        "rates": ["normal@0:off", "lowest@0:off", "normal@0:auto", "8", "12"],
         "json_file": folder / "report.json",
         "html_file": folder / "report.html",
         "options": Options(seconds=2, every=10, cache=folder / "cells"),
@@ -130,7 +130,12 @@ def test_golden_figures(golden: dict[str, Any]):
         chosen = {name: {key: row[key] for key in keep} for name, row in rows.items()}
         EXPECTED.write_text(json.dumps(chosen, indent=1) + "\n")
     expected = json.loads(EXPECTED.read_text())
-    assert set(expected) == set(rows) == {"warp normal", "warp lowest", "frozen photo", "av1 8", "av1 12"}
+    assert (
+        set(expected)
+        == set(rows)
+        == {f"warp {rate}" for rate in ("normal@0:off", "lowest@0:off", "normal@0:auto")}
+        | {"frozen photo", "av1 8", "av1 12"}
+    )
     for name, figures in expected.items():
         assert rows[name]["wire_kbps"] == pytest.approx(figures["wire_kbps"], rel=0.08), name
         for key, tolerance in TOLERANCE.items():
@@ -139,12 +144,26 @@ def test_golden_figures(golden: dict[str, Any]):
 
 def test_what_must_hold_between_codecs(golden: dict[str, Any]):
     rows = {f"{row['codec']} {row['rate']}": row for row in golden["report"]["summary"]}
-    assert rows["warp normal"]["lpips"] < rows["frozen photo"]["lpips"]
-    assert rows["warp normal"]["nme"] < rows["frozen photo"]["nme"] / 2
+    paper, moved, frozen = (rows[name] for name in ("warp normal@0:off", "warp normal@0:auto", "frozen photo"))
+    assert paper["lpips"] < frozen["lpips"]
+    assert paper["nme"] < frozen["nme"] / 2
+    assert moved["psnr"] > paper["psnr"] + 0.3
+    assert moved["wire_kbps"] > paper["wire_kbps"]
     assert rows["av1 12"]["psnr"] > rows["av1 8"]["psnr"]
-    assert rows["warp lowest"]["wire_kbps_60s"] < rows["av1 12"]["wire_kbps_60s"]
+    for name in ("dists", "lpips_vgg"):
+        assert rows["av1 12"][name] < rows["av1 8"][name]
+    assert rows["warp lowest@0:off"]["wire_kbps_60s"] < rows["av1 12"]["wire_kbps_60s"]
     for row in rows.values():
-        assert row["wire_kbps"] > row["payload_kbps"]
+        assert row["total_kbps"] > row["wire_kbps"] > row["payload_kbps"]
+
+
+def test_each_second_of_the_call(golden: dict[str, Any]):
+    rows = [r for r in golden["report"]["by_second"] if (r["codec"], r["rate"]) == ("warp", "normal@0:off")]
+    assert [(row["second"], row["clips"]) for row in rows[:2]] == [(0, 2), (1, 2)]
+    assert rows[0]["kbps"] > 5 * rows[1]["kbps"], "the photo comes first"
+    summary = next(r for r in golden["report"]["summary"] if r["rate"] == "normal@0:off")
+    assert rows[1]["kbps_so_far"] == pytest.approx(summary["wire_kbps"], rel=0.01)
+    assert rows[0]["lpips"] < summary["lpips"] < rows[1]["lpips"]
 
 
 def test_files_and_a_second_run(golden: dict[str, Any]):
@@ -158,7 +177,7 @@ def test_files_and_a_second_run(golden: dict[str, Any]):
     again: list[str] = []
     quality.run(**arguments, progress=lambda what, done, total: again.append(f"{what} {done}/{total}"))
     assert (folder / "report.json").read_bytes() == first
-    assert again[-1] == " 10/10"
+    assert again[-1] == " 12/12"
     for kept in list((folder / "cells").glob("*.json"))[:2]:
         kept.write_text(kept.read_text()[:100])
     quality.run(**arguments)
@@ -171,10 +190,10 @@ def test_the_page_stands_alone(golden: dict[str, Any]):
     for outside in ("http://", "https://", 'src="/', "@import", "<link"):
         assert outside not in page.replace("http://www.w3.org/2000/svg", ""), outside
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert len(data["report"]["cells"]) == 10
+    assert len(data["report"]["cells"]) == 12
     assert {name.split("|")[0] for name in data["pictures"]} == {"strip", "worst"}
-    assert sum(name.startswith("strip|") for name in data["pictures"]) == 10 + 2
-    most = [max(c["frames"]["lpips"]) for key in data["worst"] for c in data["report"]["cells"] if key == _key(c)]
+    assert sum(name.startswith("strip|") for name in data["pictures"]) == 12 + 2
+    most = [c["worst_lpips"] for key in data["worst"] for c in data["report"]["cells"] if key == _key(c)]
     assert most == sorted(most, reverse=True)
     assert len(most) == 2 * 3
 
@@ -192,7 +211,7 @@ def test_a_page_too_large_loses_pictures_not_figures(golden: dict[str, Any], mon
     page = (golden["folder"] / "report.html").read_text()
     assert len(page.encode()) < size
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert len(data["report"]["cells"]) == 10
+    assert len(data["report"]["cells"]) == 12
     shown = {name.split("|")[1] for name in data["pictures"] if name.startswith("strip|")}
     assert shown == {"smile"}, "the last clip is left out"
 
@@ -232,6 +251,43 @@ def test_a_cheat_is_a_failure_of_its_cells(tmp_path: Path, monkeypatch: pytest.M
     assert [cell["codec"] for cell in report["cells"]] == ["frozen"]
 
 
+class Broken(Cheat):
+    """A newcomer's codec that has a mistake."""
+
+    name = "broken"
+
+    def encode(self, frames: Frames, fps: Fraction, rate: str) -> codecs.Encoded:
+        raise IndexError("list index out of range")
+
+
+def test_any_failure_of_a_codec_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(codecs.CODECS, "broken", (__name__, Broken.__name__, {}))
+    path = written(tmp_path, "clip", clip().frames[:4], Fraction(25))
+    report = quality.run(path, ["broken", "frozen"], options=Options(cache=tmp_path / "cells"))
+    assert [failure["why"] for failure in report["failures"]] == ["IndexError: list index out of range"]
+    assert [cell["codec"] for cell in report["cells"]] == ["frozen"]
+    assert quality.short(report)["failed: clip broken free"] == "IndexError: list index out of range"
+
+
+def test_two_workers_measure_the_same(tmp_path: Path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("a", "b"):
+        written(clips, name, clip().frames[:7] if name == "a" else clip("smile").frames[:6], Fraction(25))
+    (clips / "c.mp4").write_bytes(b"no film")
+    told: list[str] = []
+    reports = []
+    for workers in (1, 2):
+        options = Options(every=3, cache=tmp_path / f"cells {workers}", workers=workers)
+        reports.append(
+            quality.run(clips, ["frozen"], options=options, progress=lambda what, done, total: told.append(what))
+        )
+    assert quality.dumps(reports[0]) == quality.dumps(reports[1])
+    assert [c["name"] for c in reports[1]["clips"]] == ["a", "b"]
+    assert [f["clip"] for f in reports[1]["failures"]] == ["c"]
+    assert told[-1] == ""
+
+
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = written(tmp_path, "clip", clip().frames[:4], Fraction(25))
     real: Callable[..., Any] = os.replace
@@ -245,7 +301,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(tmp_path: Path, monkeypat
 
     options = Options(cache=tmp_path / "cells")
     with monkeypatch.context() as patch:
-        patch.setattr("bench.quality.os.replace", full)
+        patch.setattr("bench.quality_cells.os.replace", full)
         with pytest.raises(HeadwireError, match=r"No space left.*run again"):
             quality.run(path, ["frozen"], options=options)
     assert not list((tmp_path / "cells").glob("*.partial"))
@@ -263,6 +319,67 @@ def test_nothing_to_measure(tmp_path: Path):
         load_clip(tmp_path / "x.mkv", 1)
 
 
+def test_other_benchmarks_stand_beside(golden: dict[str, Any], tmp_path: Path):
+    from bench.report import sections
+
+    speed, latency = tmp_path / "my speed.json", tmp_path / "x.json"
+    speed.write_text(json.dumps({"frames": 3, "fit": {"median": 1.0, "p95": 2.0}, "deep": {"er": {"n": [1, 2]}}}))
+    calls = [{"link": "", "latency_ms_p50": 30, "nested": {"left": "out"}}]
+    latency.write_text(json.dumps({"schema": "headwire-latency/1", "calls": calls}))
+    found = sections([latency, speed])
+    assert [section["name"] for section in found] == ["speed", "latency"]
+    assert [table["rows"] for table in found[0]["tables"]] == [
+        [{"figure": "frames", "value": 3}],
+        [{"figure": "fit", "median": 1.0, "p95": 2.0}],
+        [{"n": 0, "value": 1}, {"n": 1, "value": 2}],
+    ]
+    assert found[0]["tables"][2]["title"] == "deep / er / n"
+    assert found[1]["tables"][-1]["columns"] == ["link", "latency_ms_p50"]
+    quality.run(**golden["arguments"] | {"html_file": tmp_path / "r.html"}, beside=[speed])
+    data = json.loads((tmp_path / "r.html").read_text().split('id="data">')[1].split("</script>")[0])
+    assert data["sections"][0]["name"] == "speed"
+    for text in ("[1]", "no json"):
+        latency.write_text(text)
+        with pytest.raises(UsageError, match="--with takes"):
+            sections([latency])
+
+
+def test_the_published_tables_keep_canonical_names_to_themselves():
+    from bench.report import PAPER
+
+    canonical = {"fid", "fvd", "csim", "au_h"}
+    assert len(PAPER) == 3
+    for table in PAPER:
+        assert not canonical & set(table["ours"])
+        assert canonical & set(table["published"])
+    assert not canonical & set(METRICS)
+
+
+def test_plots_are_the_same_twice(golden: dict[str, Any], tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from bench.figures import write_all
+
+    for folder in ("one", "two"):
+        write_all(golden["report"], tmp_path / folder)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [f"quality-{what}.{ending}" for what in ("rate", "time") for ending in ("png", "svg")]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert b"Headwire (warp" in (tmp_path / "one" / "quality-rate.svg").read_bytes()
+
+
+def test_points_belong_to_curves():
+    assert series("warp", "normal") == series("warp", "low@6:auto") == "warp"
+    assert series("warp", "lowest@0:off") == "warp, one photo"
+    assert series("av1", "20@192:8") == "av1"
+
+
+def test_few_frames_for_the_slow_network():
+    assert vgg_frames(25) == [4, 12, 20]
+    assert vgg_frames(3) == [1]
+    assert vgg_frames(1) == [0]
+
+
 def _cells(codec: str, factor: float, quality_shift: float) -> list[dict[str, Any]]:
     return [
         {
@@ -272,6 +389,7 @@ def _cells(codec: str, factor: float, quality_shift: float) -> list[dict[str, An
             "wire_kbps": kbps * factor,
             "wire_kbps_extrapolated": {"60": kbps * factor},
             "payload_kbps": kbps * factor,
+            "total_kbps": kbps * factor,
             "return_kbps": 0.0,
             "delay_ms": 0.0,
             "figures": {"lpips": 1 / kbps, "psnr": 20 + 4 * np.log2(kbps / 5) + quality_shift, "ssim": 0.5},

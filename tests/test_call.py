@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from bench.call import DemoSettings, run_demo
-from codec.errors import HeadwireError
+from bench.motion_call import measured
+from codec.errors import HeadwireError, UsageError
 from sender.demo_clip import CLIPS, demo_clip
 from tests.test_cli import PROGRAM
 
@@ -23,6 +24,7 @@ FIGURES = [
     "frames_shown",
     "fps",
     "payload_kbps",
+    "motion_kbps",
     "audio_kbps",
     "reference_bytes",
     "wire_kbps_forward",
@@ -112,6 +114,23 @@ def test_a_call_gives_every_figure_and_frames_arrive_in_time():
     assert 1000 < got["reference_bytes"] <= 9000
     payload = got["payload_kbps"] * got["seconds"] / 8
     assert got["wire_kbps_forward"] * got["seconds"] / 8 > payload + 28 * got["frames_sent"] / 1000
+
+
+def test_motion_rides_along_and_the_picture_comes_nearer_to_the_cameras():
+    ends = {motion: measured(DemoSettings(clip="franck", seconds=10, motion=motion)) for motion in ("off", "auto")}
+    off, auto = ends["off"], ends["auto"]
+    assert off["motion_kbps"] == off["fields"] == 0
+    assert auto["fields"] > 10
+    assert 0.02 < auto["motion_kbps"] < 2
+    assert auto["payload_kbps"] > auto["motion_kbps"] + 0.5
+    assert min(off["pairs"], auto["pairs"]) > 20
+    assert auto["psnr"] > off["psnr"] + 1.5
+
+
+def test_errors_are_shown_in_the_film_alone(tmp_path):
+    for wrong in (DemoSettings(sink="null", show="error"), DemoSettings(motion="off", show="error")):
+        with pytest.raises(UsageError, match="--show error"):
+            run_demo(wrong, quiet=True)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_shift_that_stays_is_kept_alive_for_under_fifty_bits_a_second():
         if data is not None:
             sizes[n] = len(data)
             track.add(decoder.decode(data, n))
-        got = track.at(n, 0)
+        got = track.at(n, {0})
         assert got is not None
         assert got.weight == 1
     late = [size for n, size in sizes.items() if n > 100]

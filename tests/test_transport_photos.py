@@ -137,7 +137,7 @@ def test_any_bytes_are_a_report_or_refused(data: bytes) -> None:
 def test_beside_a_face_a_photo_takes_what_is_free() -> None:
     """A link of 12 kbps, of which the face takes 6: the photo gets nearly the rest, in parts of at most 34 ms."""
     pacer = PhotoPacer()
-    assert pacer.allowance(0.0) == 0
+    assert pacer.allowance(0.0) > 1, "nothing is known yet, and nobody is delayed"
     taken = most = 0
     for step in range(1, 250):
         now = step * 0.08

@@ -7,7 +7,7 @@ import pytest
 
 from transport.feedback import LinkMeter, LinkState, Report, Reporter
 from transport.link import Link, LinkSpec
-from transport.rate_control import LADDERS, RateController, Rung
+from transport.rate_control import FIELDS, LADDERS, RateController, Rung, with_field
 
 LADDER = LADDERS["opus"]
 
@@ -119,3 +119,18 @@ def test_the_same_seed_gives_the_same_decisions() -> None:
     assert first.changes == again.changes
     assert first.delays == again.delays
     assert first.delays != other.delays
+
+
+def test_on_a_narrow_link_the_motion_field_gives_way_first() -> None:
+    plain = [rung for rung in LADDER if rung.frame_rate == 25]
+    ladder = with_field(plain)
+    names = [rung.name for rung in ladder]
+    assert names == [rung.name for rung in plain for _ in FIELDS[rung.name]]
+    costs = [rung.wire_kbps for rung in ladder]
+    assert costs == sorted(costs, reverse=True)
+    for before, rung in pairwise(ladder):
+        assert rung.field_kbps < before.field_kbps or rung.name != before.name
+    controller = RateController(ladder)
+    state = LinkState(10.0, 0.0, 0.3, 13.0, 14.0, 0.1)
+    rung = ladder[controller.update(state)]
+    assert (rung.name, rung.field_kbps) == ("normal", FIELDS["normal"][1])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codec.errors import UsageError
 
-TRAININGS = ("prepare", "face-model", "entropy", "motion", "headgan")
+TRAININGS = ("prepare", "face-model", "entropy", "motion", "headgan", "light")
 
 
 def run_training(name: str, data: Path | None) -> None:
@@ -34,5 +34,12 @@ def run_training(name: str, data: Path | None) -> None:
         from training import headgan
 
         headgan.main([])
+    elif name == "light":
+        from training import light, light_triples
+
+        for split in ("validation", "train"):
+            for what, why in light_triples.run(light_triples.TripleSettings(split=split)).items():
+                print(f"skipped {what}: {why}")
+        light.main([])
     else:
         raise UsageError(f"nothing to train is called {name!r}: choose one of {', '.join(TRAININGS)}")

@@ -27,6 +27,7 @@ from aiortc.exceptions import InvalidStateError
 
 from codec.errors import BitstreamError, TransportError
 from transport.carriers import CarrierTrack
+from transport.certificate import short_certificate
 from transport.consent import Consent
 from transport.datagrams import keep_drained
 from transport.feedback import LinkState
@@ -73,6 +74,7 @@ class Connection:
         self._short_tag = short_tag
         servers = [_ice_server(url) for url in ice.servers]
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self.pc._RTCPeerConnection__certificates = [short_certificate()]  # type: ignore[attr-defined]
         self._ice = ice
         self._meter = meter
         self._open = asyncio.Event()
@@ -81,6 +83,7 @@ class Connection:
         self.on_audio: Callable[[RTCRtpReceiver], None] = lambda receiver: None
         self.on_first_audio: Callable[[int, float], None] = lambda timestamp, spoken: None
         self.on_rtp_sent: Callable[[int, int], None] = lambda sequence, size: None
+        self.on_media: Callable[[], None] = lambda: None
         self._first_told = False
 
     async def offer(self, audio: MediaStreamTrack | None) -> str:
@@ -159,7 +162,9 @@ class Connection:
     def _trim(self) -> None:
         sctp = self.pc.sctp
         assert sctp is not None
-        keep_drained(sctp.transport)
+        dtls = sctp.transport
+        dtls.on("statechange", lambda: self.on_media() if dtls.state == "connected" else None)
+        keep_drained(dtls)
         self._tuning = SctpTuning(sctp, lazy_stream=PARAMETERS_ID)
         self.rtp = RtpTuning(sctp.transport, self._short_tag)
         agent = sctp.transport.transport.iceGatherer._connection

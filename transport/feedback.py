@@ -124,6 +124,7 @@ class Reporter:
         self._keys: OrderedDict[bytes, int] = OrderedDict()
         self._photo: tuple[int, bytes] | None = None
         self._photo_news = False
+        self._receipt: bytes | None = None
 
     def packet(self, sequence: int, timestamp: float, size: int, now: float) -> None:
         """timestamp: RTP's, unwrapped, in seconds."""
@@ -144,6 +145,10 @@ class Reporter:
         while len(self._keys) > MAX_KEYS:
             self._keys.popitem(last=False)
 
+    def receipt(self, data: bytes) -> None:
+        """What the next report says like an acknowledgement of a key; a newer one takes its place."""
+        self._receipt = data
+
     def photo(self, first_missing: int, bitmap: bytes) -> None:
         """Blocks of a photo came."""
         self._photo = first_missing, bitmap[:MAX_BITMAP]
@@ -162,6 +167,7 @@ class Reporter:
         _, sequence, arrival = self._least or (0.0, self._newest, self._arrival)
         back = (self._newest - sequence) % 0x10000
         keys = tuple(self._keys)
+        riding = keys if self._receipt is None else (*keys[1 - MAX_KEYS :], self._receipt)
         report = Report(
             self._newest,
             _milliseconds(self._arrival),
@@ -170,14 +176,14 @@ class Reporter:
             min(back, 255),
             _milliseconds(arrival if back < 256 else self._arrival),
             self._photo if self._photo_news else None,
-            keys,
+            riding,
         )
         for key in keys:
             self._keys[key] -= 1
             if not self._keys[key]:
                 del self._keys[key]
         self._last, self._told, self._told_queueing = now, self._packets, self._queueing
-        self._least, self._photo_news = None, False
+        self._least, self._photo_news, self._receipt = None, False, None
         return report.pack()
 
 

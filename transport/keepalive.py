@@ -15,7 +15,7 @@ from transport.clock import PINGS_AT_START, PeerClock
 from transport.metering import Meter
 
 AT_START = 2.0
-"""Seconds between the first pings: a round of them costs as much as 400 bytes of the first photo."""
+"""Seconds until the first ping and between the first ones: a round of them costs as much as 400 bytes of the first photo."""
 
 STEP = 0.25
 """Seconds between two looks; a look that comes much later than that was not awake to hear anything."""
@@ -67,7 +67,8 @@ class Keepalive:
         self.ping()
 
     async def run(self) -> None:
-        next_ping = 0.0
+        clock = self._options.clock_seconds
+        next_ping = time.monotonic() + min(AT_START, clock if clock is not None else 0.0)
         pings = 0
         while True:
             before = time.monotonic()
@@ -79,7 +80,6 @@ class Keepalive:
             if silence > self._limit(now):
                 self._gone(f"nothing was heard from the other side for {silence:.0f} s")
                 return
-            clock = self._options.clock_seconds
             if clock is not None and now >= next_ping:
                 self.ping()
                 pings += 1

@@ -92,6 +92,10 @@ class OpusReceiver:
         self.reporter.key(data)
         self._wake.set()
 
+    def receipt(self, data: bytes) -> None:
+        """Say it with the next report, unless a newer one takes its place; it makes none by itself."""
+        self.reporter.receipt(data)
+
     async def run(self) -> None:
         while True:
             due = self.reporter.due()

@@ -70,7 +70,7 @@ class PhotoPacer:
         self._face_kbps = 0.0
         self._face_gap = 0.04
         self._beside = False
-        self._tokens = 0.0
+        self._tokens = float(_OPENING_BLOCKS * BLOCK)
         self._filled: float | None = None
         self._held_until = float("-inf")
         self._limited = False

@@ -1,383 +1,39 @@
-"""The two ends of a call: carrier, channels, hello, keepalive, clock and voice over one WebRTC connection.
+"""The two ends of a call over one WebRTC connection: what is different between them (the rest is ``transport.peer_base``).
 
-    peer = await SenderPeer.connect(signalling, hello={...}, handlers=Handlers(control=...), audio_track=track)
-    peer.send_parameters(packet)
-    await peer.send_photo(photo).wait()
-
-The versions and the hellos of both ends travel with the session descriptions: they cost nothing on the wire, and ends
-that do not fit part before a connection is made.
+peer = await SenderPeer.connect(signalling, hello={...}, handlers=Handlers(control=...), audio_track=track)
+peer.send_parameters(packet)
+await peer.send_photo(photo).wait()
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 from aiortc import MediaStreamTrack
-from aiortc.exceptions import InvalidStateError
 
-from codec.errors import BitstreamError, TransportError
-from transport import control
+from codec.errors import BitstreamError
 from transport.audio import VoiceTrack
-from transport.carriers import CARRIERS, DATA_CHANNEL, OPUS, CarrierTrack, choose
-from transport.clock import PeerClock
-from transport.connection import Connection, IceOptions, unacknowledged
-from transport.feedback import CALM, MAX_KEY, MAX_KEYS, LinkState
-from transport.keepalive import Keepalive, KeepaliveOptions
-from transport.link import Link, LinkSpec
-from transport.metering import Meter
+from transport.carriers import OPUS, CarrierTrack, choose
+from transport.feedback import CALM, MAX_KEY, MAX_KEYS
 from transport.opus_carrier import OpusReceiver, OpusSender
-from transport.photo_lanes import ChannelPhotos
-from transport.photos import KEY, MAX_PHOTO, Inbox, Outbox, Transfer
-from transport.signalling import OTHER, PROTOCOL_VERSION, Description, PeerLeft, Role, Signalling
-from transport.statistics import WireFigures, wire_figures
-from transport.voice_receiver import AudioChunk, VoiceReceiver
+from transport.peer_base import HELLO, MAX_PARAMETERS, Handlers, PeerBase, PeerOptions
+from transport.photos import KEY, MAX_PHOTO, Outbox
+from transport.signalling import Description, Role, Signalling
 
-logger = logging.getLogger(__name__)
-
-MAX_PARAMETERS = 1100
-"""Longest parameter message, bytes: it must fit one datagram."""
-
-MAX_INVALID = 16
-"""Messages that are none, after which a peer is no longer listened to."""
-
-HELLO = "transport"
-"""Name of the transport's own part of the hello."""
-
-PASTE_SECONDS = 900.0
-"""How long an end waits for people to carry its answer to the other end."""
+__all__ = ["MAX_PARAMETERS", "Handlers", "PeerOptions", "ReceiverPeer", "SenderPeer"]
 
 
-def _ignore(*_: Any) -> None:
-    """Takes what nobody asked for."""
-
-
-@dataclass(frozen=True)
-class Handlers:
-    """What is called, on the event loop, with what arrives. arrival: monotonic time, s. Each must return at once.
-
-    parameters(data, arrival), photo(data, arrival): messages, in order of arrival. control(message): a checked control
-    message of the kinds that are not the transport's own. audio(chunk): decoded voice, in order. key_ack(data): what the
-    receiver gave to ``send_key_ack``, perhaps twice. link(state): how the way to the receiver is, about once a second.
-    gone(reason): the peer is gone, once, with a sentence.
-    """
-
-    parameters: Callable[[bytes, float], None] = _ignore
-    photo: Callable[[bytes, float], None] = _ignore
-    control: Callable[[control.Control], None] = _ignore
-    audio: Callable[[AudioChunk], None] = _ignore
-    key_ack: Callable[[bytes], None] = _ignore
-    link: Callable[[LinkState], None] = _ignore
-    gone: Callable[[str], None] = _ignore
-
-
-@dataclass(frozen=True)
-class PeerOptions:
-    """link: spoils what this end sends; None for the network as it is. setup_seconds: from the peer's arrival to open
-    channels. photo_flight: bytes of photos that may wait when ``send_photo_message`` returns. carriers: what this end
-    offers, best first; the data channel is always there. short_tag: 4 bytes of authentication on RTP packets, not 10.
-    version: of the protocol; other than ours only in tests.
-    """
-
-    ice: IceOptions = field(default_factory=IceOptions)
-    link: LinkSpec | None = None
-    keepalive: KeepaliveOptions = field(default_factory=KeepaliveOptions)
-    setup_seconds: float = 20.0
-    photo_flight: int = 1200
-    carriers: tuple[str, ...] = CARRIERS
-    short_tag: bool = True
-    version: int = PROTOCOL_VERSION
-
-
-class _Peer:
-    """What both ends share. ``hello`` is the other end's; ``meter`` and ``clock`` are public; ``ended``: the other end
-    said goodbye. ``carrier``: of the parameters, as agreed."""
-
-    role: Role
-
-    def __init__(self, options: PeerOptions, handlers: Handlers, inbox: Inbox | None = None) -> None:
-        link = Link(options.link, self.role) if options.link is not None else None
-        self.meter = Meter(link)
-        self.hello: dict[str, Any] = {}
-        self.gone_reason: str | None = None
-        self.ended = False
-        self.carrier = DATA_CHANNEL
-        self.invalid_messages = 0
-        self.setup_seconds = 0.0
-        self._options = options
-        self._handlers = handlers
-        self._connection = Connection(options.ice, self.meter, options.short_tag)
-        self._outbox = Outbox()
-        self._inbox = inbox or Inbox()
-        self._partial = self._inbox.restart()
-        self._channel_photos: ChannelPhotos | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        keepalive = options.keepalive if self.role == "receiver" else replace(options.keepalive, clock_seconds=None)
-        self._keepalive = Keepalive(keepalive, self.meter, self._send_ping, self._gone)
-        self._voice = VoiceReceiver(self._on_audio, time.monotonic)
-        self._closed = False
-        self._loop = asyncio.get_running_loop()
-
-    @classmethod
-    async def connect(
-        cls,
-        signalling: Signalling,
-        hello: dict[str, Any] | None = None,
-        *,
-        handlers: Handlers | None = None,
-        options: PeerOptions | None = None,
-        audio_track: MediaStreamTrack | None = None,
-        inbox: Inbox | None = None,
-    ) -> Self:
-        """Wait for the other end, without limit (one that leaves during set-up was not there), and connect to it.
-
-        hello: plain JSON data that the other end gets. Raises TransportError when the other end refused, is of another
-        version or cannot be reached, and when signalling failed; BitstreamError when it sent garbage. The same
-        signalling may connect again, to the next peer in the room; an audio track serves one connection. inbox: of the
-        connection before, so that a photo that had come in part need not come again.
-        """
-        while True:
-            await signalling.wait_for_peer()
-            peer = cls(options or PeerOptions(), handlers or Handlers(), inbox)
-            try:
-                await peer._set_up(signalling, hello or {}, audio_track)
-                return peer
-            except PeerLeft as left:
-                await peer.close()
-                logger.info("%s", left)
-            except BaseException:
-                await peer.close()
-                raise
-
-    async def _set_up(self, signalling: Signalling, hello: dict[str, Any], audio: MediaStreamTrack | None) -> None:
-        began = time.monotonic()
-        limit = self._options.setup_seconds
-        signalling.on_left = self._on_left
-        try:
-            async with asyncio.timeout(None if signalling.by_hand else limit):
-                offered: dict[str, Any] = {"carriers": list(self._options.carriers)}
-                if self._partial:
-                    offered["partial"] = [[key.hex(), size] for key, size in self._partial.items()]
-                ours = Description("offer", version=self._options.version, hello={**hello, HELLO: offered})
-                theirs = await self._negotiate(signalling, ours, audio)
-            self._listen()
-            async with asyncio.timeout(PASTE_SECONDS if signalling.by_hand else limit):
-                await self._connection.opened()
-        except TimeoutError as error:
-            raise TransportError(
-                f"no connection to the {OTHER[self.role]} within {limit:g} s; "
-                "a firewall may be in between, or the link is too bad"
-            ) from error
-        self.setup_seconds = time.monotonic() - began
-        self.hello = {name: value for name, value in theirs.hello.items() if name != HELLO}
-        self.meter.connected()
-        self._tasks.append(asyncio.create_task(self._keepalive.run()))
-        self._begin()
-
-    def send_parameters(self, data: bytes) -> None:
-        """At once, unordered, never again. Nothing happens when the peer is gone. Raises ValueError when too long."""
-        if len(data) > MAX_PARAMETERS:
-            raise ValueError(f"a parameters message has at most {MAX_PARAMETERS} bytes, not {len(data)}")
-        self._send_parameters(data)
-
-    def send_photo(self, data: bytes) -> Transfer:
-        """Reliably, in order, beside the parameters without delaying them. Raises ValueError when too long."""
-        transfer = self._outbox.send(data)
-        self._wake_photos()
-        return transfer
-
-    async def send_photo_message(self, data: bytes) -> None:
-        """``send_photo``, as soon as what was sent before is nearly all on the way. Raises TransportError when the peer is
-        gone."""
-        if not 1 <= len(data) <= MAX_PHOTO:
-            raise ValueError(f"a photo message has 1 to {MAX_PHOTO} bytes, not {len(data)}")
-        while self._outbox.waiting > self._options.photo_flight and self.alive:
-            await asyncio.sleep(0.01)
-        if not self.alive:
-            raise TransportError(self.gone_reason or "the call has ended")
-        self.send_photo(data)
-
-    def send_control(self, message: control.Control) -> None:
-        """Reliably and in order. Nothing happens when the peer is gone. Raises ValueError for a message whose kind and
-        fields are not as ``transport.control.define`` says."""
-        with suppress(InvalidStateError):
-            self._connection.control.send(control.pack(message))
-
-    @property
-    def clock(self) -> PeerClock:
-        """The peer's clock as seen from here; the receiver pings for it, the sender does not."""
-        return self._keepalive.clock
-
-    @property
-    def alive(self) -> bool:
-        return not self._closed and self.gone_reason is None and self._connection.parameters.readyState == "open"
-
-    def wire(self) -> WireFigures:
-        """The wire figures so far, as counted at this end."""
-        return wire_figures(self.meter, self.role)
-
-    async def close(self, reason: str = "the other side ended the call") -> None:
-        """Tell the peer and free everything, within a second. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        if self.gone_reason is None and self.meter.start is not None:
-            self.send_control({"kind": "bye", "reason": reason[:200]})
-            await asyncio.sleep(0.01)
-        self.meter.finished()
-        self._outbox.close()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._connection.close(), 1.0)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _negotiate(
-        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
-    ) -> Description:
-        raise NotImplementedError
-
-    def _begin(self) -> None:
-        """The channels are open: photos go over theirs, unless the carrier takes them."""
-        if self._takes_photos():
-            return
-        photos = self._connection.photos
-        self._channel_photos = ChannelPhotos(self._outbox, self._send_piece, lambda: unacknowledged(photos))
-        self._tasks.append(asyncio.create_task(self._channel_photos.run()))
-
-    def _takes_photos(self) -> bool:
-        return False
-
-    def _send_piece(self, message: bytes) -> None:
-        try:
-            self._connection.photos.send(message)
-        except InvalidStateError as error:
-            raise ConnectionError from error
-
-    def _send_parameters(self, data: bytes) -> None:
-        with suppress(InvalidStateError):
-            self._connection.parameters.send(data)
-
-    def _wake_photos(self) -> None:
-        if self._channel_photos is not None:
-            self._channel_photos.wake()
-
-    def _take_pieces(self, data: bytes) -> None:
-        """More of the stream of photos. Raises BitstreamError."""
-        arrival = time.monotonic()
-        for photo in self._inbox.feed(data):
-            self._loop.call_soon(self._handlers.photo, photo, arrival)
-
-    def _on_pieces(self, data: bytes | str) -> None:
-        try:
-            if isinstance(data, str):
-                raise BitstreamError("text where bytes were expected")
-            self._take_pieces(data)
-        except BitstreamError as error:
-            self._count_invalid(str(error))
-
-    def _take_parameters(self, data: bytes, arrival: float) -> None:
-        self._loop.call_soon(self._handlers.parameters, data, arrival)
-
-    async def _check_version(self, signalling: Signalling, theirs: Description) -> None:
-        if theirs.kind == "refused":
-            raise TransportError(f"the {OTHER[self.role]} refused: {theirs.reason}")
-        mine = self._options.version
-        if theirs.version != mine:
-            same = "use the same Headwire on both ends"
-            if self.role == "receiver":
-                reason = f"it speaks version {mine} of the protocol, not {theirs.version}; {same}"
-                await signalling.send(Description("refused", version=mine, reason=reason))
-            raise TransportError(
-                f"the {OTHER[self.role]} speaks version {theirs.version} of the protocol, not {mine}; {same}"
-            )
-
-    def _listen(self) -> None:
-        connection = self._connection
-        connection.control.on("message", self._on_control)
-        connection.photos.on("message", self._on_pieces)
-        connection.parameters.on("message", self._on_parameters)
-        connection.parameters.on("close", lambda: self._gone("the other side ended the call"))
-        connection.pc.on("connectionstatechange", self._on_state)
-
-    def _on_left(self) -> None:
-        """Signalling saw the other end leave: proof of nothing in a call, enough to give up a set-up."""
-        if self.meter.start is None:
-            self._connection.abandon(PeerLeft(f"the {OTHER[self.role]} left while the call was being set up"))
-        elif self.alive:
-            self._keepalive.peer_left_signalling()
-
-    def _on_parameters(self, data: bytes | str) -> None:
-        if isinstance(data, str):
-            self._count_invalid("text where bytes were expected")
-        else:
-            self._take_parameters(data, time.monotonic())
-
-    def _on_state(self) -> None:
-        if self._connection.pc.connectionState in ("failed", "closed"):
-            self._gone("the connection to the other side was lost")
-
-    def _on_control(self, data: bytes | str) -> None:
-        try:
-            message = control.parse(data)
-        except BitstreamError as error:
-            self._count_invalid(str(error))
-            return
-        match message["kind"]:
-            case "ping":
-                self.send_control({"kind": "pong", "id": message["id"], "time": time.monotonic()})
-            case "pong":
-                self._keepalive.answered(message["id"], message["time"])
-            case "audio":
-                self._voice.set_base(message["timestamp"], message["time"])
-            case "keys":
-                for key in message["keys"][:MAX_KEYS]:
-                    if isinstance(key, bytes):
-                        self._on_key(key)
-            case "bye":
-                self.ended = True
-                self._gone(message["reason"])
-            case _:
-                self._loop.call_soon(self._handlers.control, message)
-
-    def _count_invalid(self, what: str) -> None:
-        self.invalid_messages += 1
-        logger.warning("dropped: %s", what)
-        if self.invalid_messages > MAX_INVALID:
-            self._gone("the other side keeps sending messages that are not Headwire's")
-
-    def _gone(self, reason: str) -> None:
-        if self.gone_reason is None and not self._closed:
-            self.gone_reason = reason
-            self.meter.finished()
-            self._outbox.close()
-            self._loop.call_soon(self._handlers.gone, reason)
-
-    def _send_ping(self, number: int) -> None:
-        self.send_control({"kind": "ping", "id": number})
-
-    def _on_key(self, data: bytes) -> None:
-        self._loop.call_soon(self._handlers.key_ack, data)
-
-    def _on_audio(self, chunk: AudioChunk) -> None:
-        self._loop.call_soon(self._handlers.audio, chunk)
-
-
-class SenderPeer(_Peer):
+class SenderPeer(PeerBase):
     """The end with the camera: it makes the offer."""
 
     role: Role = "sender"
     _opus: OpusSender | None = None
 
-    async def _negotiate(
-        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
-    ) -> Description:
+    async def _negotiate(self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None) -> None:
         connection = self._connection
         can_carry = OPUS in self._options.carriers and (audio is None or isinstance(audio, VoiceTrack))
         if isinstance(audio, VoiceTrack):
@@ -395,8 +51,8 @@ class SenderPeer(_Peer):
             self._use_opus(audio)
         else:
             connection.watch_link(lambda state: self._handlers.link(state))
+        self._agreed(answer)
         await connection.accept(answer)
-        return answer
 
     def _use_opus(self, track: CarrierTrack) -> None:
         self.carrier = OPUS
@@ -432,29 +88,28 @@ class SenderPeer(_Peer):
         self.send_control({"kind": "audio", "timestamp": timestamp, "time": spoken})
 
 
-class ReceiverPeer(_Peer):
+class ReceiverPeer(PeerBase):
     """The end with the screen: it answers."""
 
     role: Role = "receiver"
     _opus: OpusReceiver | None = None
 
-    async def _negotiate(
-        self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None
-    ) -> Description:
+    async def _negotiate(self, signalling: Signalling, ours: Description, audio: MediaStreamTrack | None) -> None:
         offer = await signalling.receive()
         await self._check_version(signalling, offer)
         carriers, _ = _offered(offer.hello)
         self._connection.on_audio = self._voice.tap
         self._keys: dict[bytes, None] = {}
         self._keys_at = float("-inf")
+        self._receipt: bytes | None = None
         answer = await self._connection.answer(offer)
         if choose(carriers, self._options.carriers) == OPUS:
             self.carrier = OPUS
             self._opus = OpusReceiver(self._take_parameters, self._take_pieces, self._connection.rtp.send_feedback)
             self._voice.on_packet, self._voice.on_riding = self._opus.packet, self._opus.riding
             self._tasks.append(asyncio.create_task(self._opus.run()))
+        self._agreed(offer)
         await signalling.send(replace(ours, kind="answer", sdp=answer))
-        return offer
 
     def send_key_ack(self, data: bytes) -> None:
         """Tell the sender, within a second or so, that a key is here: at most 8 bytes that name it. It may get lost: say it
@@ -464,13 +119,27 @@ class ReceiverPeer(_Peer):
         if self._opus is not None:
             self._opus.key(data)
             return
-        if not self._keys:
+        if not self._keys and self._receipt is None:
             self._loop.call_later(max(0.0, self._keys_at + CALM - time.monotonic()), self._send_keys)
         self._keys[data] = None
 
+    def send_receipt(self, data: bytes) -> None:
+        """As ``send_key_ack``, once, of what comes all the time: a newer one takes its place."""
+        if not 1 <= len(data) <= MAX_KEY:
+            raise ValueError(f"a receipt has 1 to {MAX_KEY} bytes, not {len(data)}")
+        if self._opus is not None:
+            self._opus.receipt(data)
+            return
+        if not self._keys and self._receipt is None:
+            self._loop.call_later(max(0.0, self._keys_at + CALM - time.monotonic()), self._send_keys)
+        self._receipt = data
+
     def _send_keys(self) -> None:
         self._keys_at = time.monotonic()
-        keys, self._keys = list(self._keys)[-MAX_KEYS:], {}
+        keys, self._keys = list(self._keys), {}
+        if self._receipt is not None:
+            keys, self._receipt = [*keys, self._receipt], None
+        keys = keys[-MAX_KEYS:]
         if self.alive:
             self.send_control({"kind": "keys", "keys": keys})
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transport.feedback import LinkState
 
@@ -19,13 +19,14 @@ from transport.feedback import LinkState
 @dataclass(frozen=True)
 class Rung:
     """bundle: frames of a message. frame_rate: per second. carrier: by its name. wire_kbps: forward, all headers included;
-    ``name``: of the parameter codec's tables."""
+    ``name``: of the parameter codec's tables. field_kbps: what the motion field may take of it."""
 
     name: str
     bundle: int
     frame_rate: float
     carrier: str
     wire_kbps: float
+    field_kbps: float = 0.0
 
 
 LADDERS: dict[str, tuple[Rung, ...]] = {
@@ -43,6 +44,17 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
     ),
 }
 """By carrier: what is said in ``hello`` decides it for the call; measured by ``bench wire``."""
+
+FIELDS: dict[str, tuple[float, ...]] = {"normal": (1.8, 0.6), "low": (1.2, 0.4), "lowest": (0.8, 0.0)}
+"""kbps that the motion field may take at most, by the rung's name, dearest first. It rides in the parameters' messages."""
+
+
+def with_field(rungs: Sequence[Rung]) -> list[Rung]:
+    """A ladder for a call with a motion field: each rung with the field's rates; on a narrow link the field gives way first."""
+    return [
+        replace(rung, field_kbps=kbps, wire_kbps=rung.wire_kbps + kbps) for rung in rungs for kbps in FIELDS[rung.name]
+    ]
+
 
 STANDING = 0.12
 """Seconds of queueing that are too many."""

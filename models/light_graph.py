@@ -1,0 +1,100 @@
+"""``light``'s network for OpenVINO, built from its safetensors file; ``training.light_network`` is the same in torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import HeadwireError
+from models.light_inputs import CELLS, COLOURS, GEOMETRY
+
+FORMAT = "headwire-light-1"
+FLOW_SCALE = 2.0
+"""Pixels that the flow's head means by 1."""
+
+_MOST = 64 << 20
+_KINDS: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+def read_weights(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Tensors as float32, and the metadata, of a safetensors file. Raises HeadwireError where it is none of ``light``'s."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HeadwireError(f"the weights of light cannot be read: {path}: {error.strerror}") from error
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        if length > min(len(data) - 8, _MOST):
+            raise ValueError("its header is longer than the file")
+        head = json.loads(data[8 : 8 + length])
+        notes = dict(head.pop("__metadata__"))
+        if notes.get("format") != FORMAT:
+            raise ValueError(f"its format is {notes.get('format')!r}")
+        tensors = {name: _tensor(data[8 + length :], **said) for name, said in head.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise HeadwireError(f"{path} does not hold weights of light ({error}): install headwire again") from error
+    return tensors, notes
+
+
+def _tensor(data: bytes, dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[np.float32]:
+    kind, (begin, end), count = _KINDS[dtype], data_offsets, math.prod(shape)
+    if not 0 <= begin <= end <= len(data) or end - begin != count * kind.itemsize:
+        raise ValueError("a tensor is not where it should be")
+    return np.frombuffer(data, kind, count, begin).reshape(shape).astype(np.float32)
+
+
+def build(tensors: Tensors) -> Any:
+    """openvino.Model: (1, 48, 64, 64) uint8 and (1, 12, 64, 64) float32 -> residual colours (1, 48, 64, 64), in 0..255's scale, and
+    residual flow (1, 2, 64, 64), pixels. Raises HeadwireError where a tensor is missing.
+    """
+    import openvino
+    from openvino import opset13 as ov
+
+    colours = ov.parameter([1, COLOURS, CELLS, CELLS], np.uint8, name="colours")
+    geometry = ov.parameter([1, GEOMETRY, CELLS, CELLS], np.float32, name="geometry")
+
+    def number(value: float) -> Any:
+        return ov.constant(np.float32(value))
+
+    def convolution(x: Any, name: str, stride: int = 1) -> Any:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        pad = [weight.shape[2] // 2] * 2
+        y = ov.convolution(x, ov.constant(weight), [stride] * 2, pad, pad, [1, 1])
+        return ov.add(y, ov.constant(bias.reshape(1, -1, 1, 1)))
+
+    def blocks(x: Any, name: str) -> Any:
+        n = 0
+        while f"{name}.{n}.first.weight" in tensors:
+            inner = ov.relu(convolution(x, f"{name}.{n}.first"))
+            x = ov.add(x, convolution(inner, f"{name}.{n}.second"))
+            n += 1
+        return x
+
+    try:
+        scaled = ov.subtract(ov.multiply(ov.convert(colours, np.float32), number(1 / 127.5)), number(1))
+        x = blocks(ov.relu(convolution(ov.concat([scaled, geometry], 1), "stem")), "before")
+        y = blocks(ov.relu(convolution(x, "down", 2)), "middle")
+        x = blocks(ov.add(x, ov.depth_to_space(convolution(y, "up"), "depth_first", 2)), "after")
+        colour = ov.multiply(convolution(x, "colour"), number(127.5))
+        flow = ov.multiply(convolution(x, "flow"), number(FLOW_SCALE))
+    except KeyError as error:
+        raise HeadwireError(f"the weights of light hold no {error}: install headwire again") from error
+    return openvino.Model([ov.result(colour), ov.result(flow)], [colours, geometry], "light")
+
+
+def gmac(tensors: Tensors) -> float:
+    """Multiplications of one frame, 1e9."""
+    total = 0.0
+    for name, weight in tensors.items():
+        if weight.ndim == 4:
+            at_half = name.startswith(("down", "middle", "up"))
+            total += weight.size * (CELLS // 2 if at_half else CELLS) ** 2
+    return total / 1e9

@@ -1,0 +1,160 @@
+"""Training ``light``: a small network that corrects what ``warp`` paints.
+
+``headwire train light`` calls ``run``; under ``torchrun -m training.light`` its processes share each batch. ``training.light_triples``
+makes what it learns from, ``training.light_export`` ships it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import HeadwireError
+from training.distributed import group
+from training.light_data import LightBatch, LightSource
+from training.light_losses import LightWeights, PerceptualDistance, edges
+from training.light_network import LightConfig, LightNet, in_cells, painted
+from training.light_triples import open_triples
+from training.loop import LoopSettings, Source, Task
+from training.loop import run as run_loop
+from training.options import parsed
+
+RUN = Path("runs/light")
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """What to train, beside ``LoopSettings``.
+
+    fine, coarse, blocks, middle: see ``LightConfig``. rate: Adam's, at its highest; warm_up: steps until there; after that half a
+    cosine to the last step. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks at, of what side.
+    triples: folder. still, motion, memory: weights of the kinds of samples.
+    """
+
+    fine: int = 64
+    coarse: int = 112
+    blocks: int = 2
+    middle: int = 3
+    rate: float = 8e-4
+    warm_up: int = 200
+    crop: int = 128
+    vgg_crops: int = 2
+    vgg_side: int = 80
+    triples: Path | None = None
+    still: float = 1.0
+    motion: float = 1.0
+    memory: float = 1.0
+    validation_step: int = 4
+    weights: LightWeights = field(default_factory=LightWeights)
+
+    @property
+    def config(self) -> LightConfig:
+        """The network's."""
+        return LightConfig(self.fine, self.coarse, self.blocks, self.middle)
+
+
+def run(settings: LightSettings, loop: LoopSettings) -> dict[str, float]:
+    """Train, or go on, and return the figures. Raises UsageError where there is nothing to learn from, HeadwireError as
+    ``training.loop.run`` does.
+    """
+    torch.manual_seed(loop.seed)
+    with group(loop.device) as parts:
+        kinds = (settings.still, settings.motion, settings.memory)
+        source = LightSource(open_triples(settings.triples), loop.seed, kinds, settings.crop)
+        return run_loop(LightTask(settings, loop.steps), cast(Source, source), loop, parts)
+
+
+class LightTask(Task):
+    """The network and how it learns. steps: in all, for the learning rate."""
+
+    averaged = ("light",)
+
+    def __init__(self, settings: LightSettings, steps: int) -> None:
+        self.settings, self.steps = settings, steps
+        layout: Any = {"memory_format": torch.channels_last}
+        self.net = LightNet(settings.config).to(**layout)
+        self.modules = {"light": self.net}
+        self.optimizers = {"light": torch.optim.Adam(self.net.parameters(), lr=settings.rate, betas=(0.9, 0.99))}
+        self.alex = PerceptualDistance("alex")
+        self.vgg = PerceptualDistance("vgg", stages=4).to(**layout)
+        self.description = {"network": "light", **asdict(settings.config)}
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        s = self.settings
+        if step < s.warm_up:
+            return s.rate * (step + 1) / s.warm_up
+        part = min(1.0, (step - s.warm_up) / max(1, self.steps - s.warm_up))
+        return s.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
+
+    def step(self, batch: Any, parallel: dict[str, Any]) -> dict[str, Tensor]:
+        optimizer, w = self.optimizers["light"], self.settings.weights
+        for part in optimizer.param_groups:
+            part["lr"] = self.rate(batch.step)
+        out = painted(batch.shown, *parallel["light"](in_cells(batch.shown), batch.geometry))
+        said = {"l1": (out - batch.truth).abs().mean(), "edges": edges(batch.truth, out)}
+        said["alex"] = self.alex(batch.truth, out)
+        said["vgg"] = self.vgg(*self._parts(batch, out))
+        total = w.l1 * said["l1"] + w.edges * said["edges"] + w.alex * said["alex"] + w.vgg * said["vgg"]
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        said["gradient"] = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            said["l1_warp"] = (batch.shown - batch.truth).abs().mean()
+        return said
+
+    def _parts(self, batch: LightBatch, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Squares of some of the crops, of truth and picture."""
+        s = self.settings
+        side, room = min(s.vgg_side, s.crop), max(0, s.crop - s.vgg_side)
+        places = torch.Generator().manual_seed(batch.step)
+        pairs = []
+        for n in torch.randperm(len(out), generator=places)[: s.vgg_crops]:
+            y, x = (int(v) for v in torch.randint(0, room + 1, (2,), generator=places))
+            pairs.append(torch.stack((batch.truth[n], out[n]))[..., y : y + side, x : x + side])
+        both = torch.stack(pairs, 1)
+        return both[0], both[1]
+
+    @torch.no_grad()
+    def pictures(self, batch: Any, averages: dict[str, nn.Module]) -> Tensor:
+        out = painted(batch.shown, *averages["light"](in_cells(batch.shown), batch.geometry))
+        rows = (batch.shown, out, batch.truth)
+        return (torch.cat([torch.cat(list(row.float()), 2) for row in rows], 1) / 2 + 0.5).clamp(0, 1)
+
+    def validate(self, averages: dict[str, nn.Module]) -> dict[str, float]:
+        from training.light_evaluation import validation_figures
+
+        return validation_figures(averages["light"], self.settings.triples, self.settings.validation_step)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """What ``torchrun -m training.light`` runs in every process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings, loop = parsed(
+        "Train light.",
+        (LightSettings, LoopSettings),
+        arguments,
+        run=RUN,
+        steps=16000,
+        batch=8,
+        precision="bf16",
+        validate_every=0,
+    )
+    try:
+        print(json.dumps(run(settings, loop), indent=1))
+    except HeadwireError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

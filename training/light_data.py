@@ -1,0 +1,147 @@
+"""Batches for ``light``: crops around what matters, mirrored and recoloured, from the triples of ``training.light_triples``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec.face_model import FaceModel
+from codec.parameters import SIZE, Floats
+from codec.raster import rasterise
+from models.light_inputs import CELL, Geometry
+from training.light_triples import KINDS, Triples
+
+CROP = 128
+_LIPS = (0, 17, 61, 291, 13, 14)
+_EYES = (33, 263, 133, 362)
+_FOREHEAD, _CHIN = 10, 152
+
+PLACES = ("mouth", "eyes", "hair", "body", "anywhere")
+SHARES = (0.27, 0.22, 0.17, 0.14, 0.2)
+"""How often a crop lies around each place."""
+
+
+@dataclass(frozen=True)
+class LightBatch:
+    """B crops of S x S. shown, truth: (B, 3, S, S), -1..1; geometry: (B, 12, S/4, S/4). step: of the run."""
+
+    shown: Tensor
+    truth: Tensor
+    geometry: Tensor
+    step: int = 0
+
+    def to(self, device: torch.device) -> LightBatch:
+        """The same on another device."""
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("shown", "truth", "geometry")}
+        return replace(self, **moved)
+
+
+class LightSource:
+    """Makes batches. A sample depends on seed, step and slot, and on what has been prepared.
+
+    weights: how often each of ``KINDS`` is drawn, beside its share among what is there.
+    """
+
+    def __init__(
+        self, triples: Sequence[Triples], seed: int = 0, weights: Sequence[float] = (1, 1, 1), crop: int = CROP
+    ) -> None:
+        self.triples, self.seed, self.crop = list(triples), seed, crop
+        self._model = FaceModel.load()
+        self._geometry = Geometry(self._model)
+        count = np.array([len(t.frames["number"]) for t in self.triples], np.float64)
+        total: dict[str, float] = {}
+        for t, n in zip(self.triples, count, strict=True):
+            total[t.identity] = total.get(t.identity, 0.0) + n
+        share = np.array([total[t.identity] ** -0.5 for t in self.triples]) * count
+        self._probability = share / share.sum()
+        self._within = []
+        for t in self.triples:
+            w = np.asarray(weights, np.float64)[t.frames["kind"]]
+            self._within.append(w / w.sum() if w.sum() > 0 else np.full(len(w), 1 / len(w)))
+
+    def __len__(self) -> int:
+        return sum(len(t.frames["number"]) for t in self.triples)
+
+    def batch(self, step: int, slots: Sequence[int]) -> LightBatch:
+        """The samples of these slots of a step."""
+        rows = [self._sample(np.random.default_rng((self.seed, step, slot))) for slot in slots]
+        shown, truth, geometry = (np.stack(x) for x in zip(*rows, strict=True))
+        return LightBatch(_tensor(shown), _tensor(truth), torch.from_numpy(geometry), step)
+
+    def whole(self, number: int, index: int) -> LightBatch:
+        """One frame as it is."""
+        t = self.triples[number]
+        shown, truth = _tensor(t.shown[index][None]), _tensor(t.truth[index][None])
+        return LightBatch(shown, truth, torch.from_numpy(self.geometry(t, index))[None])
+
+    def geometry(self, t: Triples, index: int) -> Floats:
+        """(12, 64, 64)."""
+        vertices = t.frames["vertices"][index]
+        visibility = rasterise(vertices, self._model.triangles)
+        return self._geometry(visibility, vertices, t.frames["photo_vertices"][index], t.frames["control"][index])
+
+    def _sample(self, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], Floats]:
+        number = int(rng.choice(len(self.triples), p=self._probability))
+        t = self.triples[number]
+        index = int(rng.choice(len(self._within[number]), p=self._within[number]))
+        top, left = self._corner(t.frames["vertices"][index], rng)
+        side = self.crop
+        geometry = self.geometry(t, index)[:, top // CELL : (top + side) // CELL, left // CELL : (left + side) // CELL]
+        pair = np.stack([x[index][top : top + side, left : left + side] for x in (t.shown, t.truth)]).astype(np.float32)
+        if rng.random() < 0.5:
+            pair, geometry = pair[:, :, ::-1], mirrored(geometry)
+        pair = recoloured(pair, rng)
+        return pair[0], pair[1], np.ascontiguousarray(geometry)
+
+    def _corner(self, vertices: Floats, rng: np.random.Generator) -> tuple[int, int]:
+        place = PLACES[int(rng.choice(len(PLACES), p=SHARES))]
+        side, xy = self.crop, vertices[:, :2]
+        if side >= SIZE:
+            return 0, 0
+        down = xy[_CHIN] - xy[_FOREHEAD]
+        if place == "mouth":
+            middle = xy[list(_LIPS)].mean(0)
+        elif place == "eyes":
+            middle = xy[list(_EYES)].mean(0)
+        elif place == "hair":
+            across = np.array((-down[1], down[0])) * rng.uniform(-0.6, 0.6)
+            middle = xy[_FOREHEAD] - 0.1 * down + across
+        elif place == "body":
+            across = np.array((-down[1], down[0])) * rng.uniform(-1.0, 1.0)
+            middle = xy[_CHIN] + 0.35 * down + across
+        else:
+            middle = rng.uniform(0, SIZE, 2)
+        corner = middle - side / 2 + rng.uniform(-24, 24, 2)
+        left, top = (int(v) // CELL * CELL for v in np.clip(corner, 0, SIZE - side))
+        return top, left
+
+
+def mirrored(geometry: Floats) -> Floats:
+    """Geometry of the mirrored picture: the mean face is symmetric, x and what moves along it change their sign."""
+    out = geometry[:, :, ::-1].copy()
+    out[0] = out[3] - out[0]
+    out[6] *= -1
+    out[-2] *= -1
+    return out
+
+
+def recoloured(pair: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Both pictures with the same contrast, brightness, saturation and tint."""
+    contrast, saturation = 1 + rng.uniform(-0.15, 0.15), 1 + rng.uniform(-0.2, 0.2)
+    tint = rng.uniform(-0.07, 0.07, 3) + 1
+    mix = contrast * (saturation * np.eye(3) + (1 - saturation) / 3) * tint
+    out = pair @ mix.T.astype(np.float32) + np.float32(rng.uniform(-16, 16) + 128 * (1 - contrast))
+    return np.rint(out).clip(0, 255).astype(np.uint8)
+
+
+def _tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+__all__ = ["CROP", "KINDS", "LightBatch", "LightSource"]

@@ -1,0 +1,84 @@
+"""What ``light`` is told to get right: colours, edges, and what two perceptual networks see.
+
+LPIPS-Alex is cheap and flatters whoever trains on it; LPIPS-VGG, up to relu4_3, is dear and is therefore asked about a part of each
+batch. Edges are differences between neighbours at two scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+_POOLS = {"alex": (1, 2), "vgg": (2, 4, 7, 10)}
+_LOOKED_AT = {"alex": (0, 1, 2, 3, 4), "vgg": (1, 3, 6, 9, 12)}
+
+
+@dataclass(frozen=True)
+class LightWeights:
+    """Weights of the terms. l1, edges: of pictures in -1..1. alex, vgg: LPIPS."""
+
+    l1: float = 1.0
+    edges: float = 0.5
+    alex: float = 0.6
+    vgg: float = 0.6
+
+
+class PerceptualDistance(nn.Module):
+    """LPIPS with a gradient, for pictures in -1..1; the canonical weights, frozen.
+
+    net: ``alex`` or ``vgg``. stages: how many of the five count. Raises HeadwireError where the weights cannot be had.
+    """
+
+    def __init__(self, net: str, stages: int = 5) -> None:
+        super().__init__()
+        from bench.metrics import Lpips
+
+        lpips = Lpips(net)
+        self._net, self._looked_at = net, _LOOKED_AT[net][:stages]
+        for n, (weight, bias) in enumerate(lpips._convolutions[: self._looked_at[-1] + 1]):
+            self.register_buffer(f"weight{n}", weight.clone(), persistent=False)
+            self.register_buffer(f"bias{n}", bias.clone(), persistent=False)
+        for n, head in enumerate(lpips._heads[:stages]):
+            self.register_buffer(f"head{n}", head.clone(), persistent=False)
+        self.register_buffer("shift", lpips._shift.clone(), persistent=False)
+        self.register_buffer("scale", lpips._scale.clone(), persistent=False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Unit-length features, finest first."""
+        x = (x - self.get_buffer("shift")) / self.get_buffer("scale")
+        x = x.contiguous(memory_format=torch.channels_last)
+        out = []
+        for n in range(self._looked_at[-1] + 1):
+            if n in _POOLS[self._net]:
+                x = f.max_pool2d(x, 3, 2) if self._net == "alex" else f.max_pool2d(x, 2, 2)
+            stride, padding = (4, 2) if n == 0 and self._net == "alex" else (1, 1)
+            if self._net == "alex" and n == 1:
+                padding = 2
+            x = f.relu(f.conv2d(x, self.get_buffer(f"weight{n}"), self.get_buffer(f"bias{n}"), stride, padding))
+            if n in self._looked_at:
+                y = x.float()
+                out.append(y * (y.square().sum(1, keepdim=True) + 1e-8).rsqrt())
+        return out
+
+    def forward(self, truth: Tensor, shown: Tensor) -> Tensor:
+        """The mean distance of a batch. The truth gets no gradient."""
+        with torch.no_grad():
+            wanted = self.features(truth)
+        total = torch.zeros(())
+        for n, (a, b) in enumerate(zip(wanted, self.features(shown), strict=True)):
+            total = total + ((a - b).square() * self.get_buffer(f"head{n}")).sum(1).mean()
+        return total
+
+
+def edges(truth: Tensor, shown: Tensor, scales: Sequence[int] = (1, 2)) -> Tensor:
+    """L1 between the differences of neighbours, the mean over scales and both directions."""
+    total = torch.zeros((), device=truth.device)
+    for scale in scales:
+        a, b = (f.avg_pool2d(x, scale) if scale > 1 else x for x in (truth, shown))
+        for dim in (2, 3):
+            total = total + (a.diff(dim=dim) - b.diff(dim=dim)).abs().mean()
+    return total / (2 * len(scales))

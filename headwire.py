@@ -268,7 +268,7 @@ def bench(
     weights: Annotated[list[str] | None, typer.Option(help="quality: csim=FILE, fid=FILE or fvd=FILE.")] = None,
 ) -> None:
     """Benchmarks."""
-    from bench.registry import BENCHES, QualityRequest, run_bench, run_compare, run_latency, run_quality
+    from bench.registry import BENCHES, QualityRequest, run_bench, run_compare, run_latency, run_quality, run_rate
 
     if listing or name is None:
         for known, (_, what) in BENCHES.items():
@@ -278,6 +278,8 @@ def bench(
             clips, codecs, rates, json_file, html, seconds, every, most, workers, beside or [], plots, weights or []
         )
         _report(run_quality(asked), None, as_json=False)
+    elif name == "rate":
+        print(run_rate(json_file))
     elif name == "latency":
         _report(run_latency(seconds), json_file, as_json=False)
     elif name == "compare":

@@ -198,7 +198,8 @@ def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         "carrier": sent["carrier"],
         "rungs": sent["rungs"],
     }
-    names = ["latency_ms", "freeze_ms_max", "lost", "recovered", "late", "skipped", "early", "damaged"]
+    names = ["first_picture_s", "first_frame_s"]
+    names += ["latency_ms", "freeze_ms_max", "lost", "recovered", "late", "skipped", "early", "damaged"]
     names += ["fields", "fields_dropped", "av_skew_ms"]
     figures |= {name: shown[name] for name in names}
     for name in ("stages_ms", "cpu_percent", "rss_mb"):

@@ -9,6 +9,7 @@ searched, which flatters these codecs: a call has to guess.
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -212,17 +213,32 @@ class Video(Codec):
         if settings.bit_rate or settings.encoder.startswith("libvpx"):
             encoder.bit_rate = settings.bit_rate
         encoder.options = {key: value.format(q=quantiser) for key, value in settings.options.items()}
+        encoder.open()
+        _stay_ordinary()
         packets: list[bytes] = []
         for number, picture in zip(slots, pictures, strict=True):
             frame: Any = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = number, 1 / fps
             packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(frame)]
             if _wire(packets) > room:
+                # SVT-AV1 complains of an encoder that is left in the middle
+                encoder.encode(None)
                 return None
         packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(None)]
         if len(packets) != len(pictures):
             raise HeadwireError(f"{settings.encoder} gave {len(packets)} packets for {len(pictures)} frames")
         return None if _wire(packets) > room else packets
+
+
+def _stay_ordinary() -> None:
+    """SVT-AV1, run by root, makes its threads and its caller's real-time ones, which leave the machine to nobody else."""
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+        except (PermissionError, ProcessLookupError):
+            continue
 
 
 def _without_notes(packet: bytes, encoder: str) -> bytes:

@@ -23,6 +23,9 @@ MARGINS = {
     "lpips_eyes": 0.01,
     "psnr": 0.2,
     "ssim": 0.005,
+    "ms_ssim": 0.005,
+    "lpips_vgg": 0.01,
+    "dists": 0.005,
     "l1": 0.3,
     "nme": 0.01,
     "ard": 0.3,
@@ -47,7 +50,7 @@ def run(before: Path | str, after: Path | str, margin: float | None = None, draw
     Raises UsageError for what is no report, for two that have no cell in common, or were measured differently.
     """
     one, two = read_report(Path(before)), read_report(Path(after))
-    for key in ("every", "metrics"):
+    for key in ("every", "metrics", "weights"):
         if one["settings"].get(key) != two["settings"].get(key):
             raise UsageError(f"the reports differ in {key!r}: measure both with the same settings")
     a, b = _cells(one), _cells(two)

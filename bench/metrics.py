@@ -129,29 +129,31 @@ class Lpips:
 
     def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
         """LPIPS distance of each pair."""
-        return self.with_features(truth, shown)[0]
+        a, b = _batch(truth), _batch(shown)
+        eights = range(0, len(a), 8)
+        return np.concatenate([self.between(self.embed(a[n : n + 8]), self.embed(b[n : n + 8])) for n in eights])
 
-    def with_features(self, truth: Pictures, shown: Pictures) -> tuple[Figures, Figures, Figures]:
-        """LPIPS distance of each pair, and the means over the picture of the last activations of both: (N, C) each."""
+    def embed(self, pictures: Pictures) -> list[Any]:
+        """The activations of a few pictures, five (N, C, H, W), to be compared with those of others: VGG16's take 16 to 32 MB
+        a picture."""
         import torch
 
-        a, b = _batch(truth), _batch(shown)
-        out, pooled = [], []
         with torch.inference_mode():
-            for n in range(0, len(a), 8):
-                both = torch.from_numpy(np.concatenate((a[n : n + 8], b[n : n + 8]))).permute(0, 3, 1, 2)
-                x = ((both.float() / 127.5 - 1 - self._shift) / self._scale).to(self._kind)
-                total = torch.zeros(len(both) // 2)
-                features = self._features(x)
-                for feature, head in zip(features, self._heads, strict=True):
-                    feature = feature.float()
-                    feature = feature / (feature.square().sum(1, keepdim=True).sqrt() + 1e-10)
-                    first, second = feature.chunk(2)
-                    total += ((first - second).square() * head).sum(1).mean((1, 2))
-                out.append(total.double().numpy())
-                pooled.append(features[-1].float().mean((2, 3)).double().chunk(2))
-        both_pooled = [np.concatenate([pair[side].numpy() for pair in pooled]) for side in (0, 1)]
-        return np.concatenate(out), both_pooled[0], both_pooled[1]
+            x = torch.from_numpy(_batch(pictures)).permute(0, 3, 1, 2)
+            return self._features(((x.float() / 127.5 - 1 - self._shift) / self._scale).to(self._kind))
+
+    def between(self, truth: list[Any], shown: list[Any]) -> Figures:
+        """LPIPS distance of each pair of what ``embed`` gave."""
+        import torch
+
+        with torch.inference_mode():
+            total = torch.zeros(len(truth[0]))
+            for one, other, head in zip(truth, shown, self._heads, strict=True):
+                first, second = (
+                    x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in (one.float(), other.float())
+                )
+                total += ((first - second).square() * head).sum(1).mean((1, 2))
+            return np.asarray(total.double().numpy())
 
     def _features(self, x: Any) -> list[Any]:
         from torch.nn import functional as f

@@ -54,28 +54,32 @@ class Dists:
 
     def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
         """DISTS of each pair."""
+        pairs = zip(_batch(truth), _batch(shown), strict=True)
+        return np.concatenate([self.between(self.embed(a), self.embed(b)) for a, b in pairs])
+
+    def embed(self, pictures: Pictures) -> list[Any]:
+        """The pictures and their activations, six (N, C, H, W), to be compared with those of others: 17 to 33 MB a picture."""
         import torch
 
-        a, b = _batch(truth), _batch(shown)
         with torch.inference_mode():
-            return np.array([self._distance(x, y) for x, y in zip(a, b, strict=True)], np.float64)
+            x = torch.from_numpy(_batch(pictures)).permute(0, 3, 1, 2).float() / 255
+            scaled = ((x - self._mean) / self._deviation).to(self._kind)
+            return [x, *vgg_features(self._convolutions, scaled, self._pool)]
 
-    def _distance(self, one: Pictures, other: Pictures) -> float:
+    def between(self, truth: list[Any], shown: list[Any]) -> Figures:
+        """DISTS of each pair of what ``embed`` gave."""
         import torch
 
-        both = torch.from_numpy(np.stack((one, other))).permute(0, 3, 1, 2).float() / 255
-        x = ((both - self._mean) / self._deviation).to(self._kind)
-        similar = 0.0
-        layers = (both, *vgg_features(self._convolutions, x, self._pool))
-        for layer, alpha, beta in zip(layers, self._alpha, self._beta, strict=True):
-            first, second = layer.float().flatten(2)
-            m, n = first.mean(1), second.mean(1)
-            texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
-            spread = first.var(1, correction=0) + second.var(1, correction=0)
-            shared = (first * second).mean(1) - m * n
-            structure = (2 * shared + _STABLE) / (spread + _STABLE)
-            similar += float((alpha * texture + beta * structure).sum())
-        return 1.0 - similar
+        with torch.inference_mode():
+            similar = torch.zeros(len(truth[0]))
+            for one, other, alpha, beta in zip(truth, shown, self._alpha, self._beta, strict=True):
+                first, second = one.float().flatten(2), other.float().flatten(2)
+                m, n = first.mean(2), second.mean(2)
+                texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
+                spread = first.var(2, correction=0) + second.var(2, correction=0)
+                structure = (2 * ((first * second).mean(2) - m * n) + _STABLE) / (spread + _STABLE)
+                similar += (alpha * texture + beta * structure).sum(1)
+            return np.asarray(1.0 - similar.double().numpy())
 
     def _pool(self, x: Any) -> Any:
         from torch.nn import functional as f

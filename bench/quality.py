@@ -11,8 +11,10 @@ import importlib
 import io
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -219,9 +221,17 @@ _words: Any = None
 
 
 def _listen(words: Any) -> None:
-    """In a worker, once: where its words go."""
+    """In a worker, once: where its words go; and it ends with the process that started it, however that ends."""
     global _words
     _words = words
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _measure(task: Task) -> Measured:

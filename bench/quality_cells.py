@@ -34,7 +34,7 @@ LONG = (60, 600)
 
 _ROOT = Path(__file__).resolve().parent.parent
 _MEASURING = (
-    *("bench/codec*.py", "bench/metrics*.py", "bench/canonical.py", "bench/quality_cells.py", "bench/quality_clips.py"),
+    *("bench/codecs.py", "bench/metrics*.py", "bench/canonical.py", "bench/quality_cells.py", "bench/quality_clips.py"),
     *("bench/quality_metrics.py", "sender/landmarks.py", "sender/crop.py"),
     *("codec/fit*.py", "codec/face_model.py", "codec/data/*"),
 )
@@ -184,7 +184,8 @@ class _Clip:
 
     def cell(self, codec: str, rate: str) -> tuple[dict[str, Any], Path, dict[str, Any]]:
         """Figures, pictures, features. Raises HeadwireError where the codec fails or cheats."""
-        code = code_version(create_codec(codec).folders)
+        runs = create_codec(codec)
+        code = code_version((*runs.folders, f"{type(runs).__module__.replace('.', '/')}.py"))
         missing = sorted(self._meter.missing)
         described = json.dumps(
             [self._clip.sha256, self._clip.name, codec, rate, self._every, missing, self._weights, code]
@@ -246,11 +247,12 @@ def _mean(values: list[float]) -> float | None:
 
 
 @cache
-def code_version(folders: tuple[str, ...]) -> str:
-    """Hash of every file that a figure may depend on: what measures, and the folders of what is measured."""
+def code_version(runs: tuple[str, ...]) -> str:
+    """Hash of every file that a figure may depend on: what measures, and the files and folders that the codec runs."""
     digest = hashlib.sha256(f"{quality_metrics.VERSION} {STRIP} {STRIP_SIDE}".encode())
     files = {path for pattern in _MEASURING for path in _ROOT.glob(pattern)}
-    files |= {path for folder in folders for path in (_ROOT / folder).rglob("*") if "__pycache__" not in path.parts}
+    for name in runs:
+        files |= {path for path in (_ROOT / name, *(_ROOT / name).rglob("*")) if "__pycache__" not in path.parts}
     for path in sorted(files):
         if path.is_file():
             digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())

@@ -48,7 +48,7 @@ _EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)
 _CORNERS = (33, 263)
 FACES_EVERY = 3
 """Of the measured frames, one in so many is given to dlib, which takes longer than all the rest."""
-VGG_EVERY = 8
+VGG_EVERY, VGG_MOST = 8, 8
 """The same for VGG16, from the middle of so many on: the opening's key frame or photo would flatter."""
 _BEST_DB = 100.0
 """What a frame without any error counts as."""
@@ -58,7 +58,7 @@ _BEST_DB = 100.0
 class Truth:
     """The original with what is known of it. index: the frames that are measured. landmarks, fits: of each, or None.
 
-    faces: dlib's (128,) of every ``FACES_EVERY``th of them.
+    faces: dlib's (128,) of every ``FACES_EVERY``th of them. vgg, dists: VGG16's activations of those of ``vgg_frames``.
     """
 
     frames: Frames
@@ -67,6 +67,8 @@ class Truth:
     fits: tuple[FrameParameters | None, ...]
     identity: Floats
     faces: dict[int, NDArray[np.float64]]
+    vgg: list[Any]
+    dists: list[Any]
 
 
 class Meter:
@@ -106,7 +108,9 @@ class Meter:
         faces = (
             {n: self._faces.descriptor(frames[index[n]], points) for n, points in seen.items()} if self._faces else {}
         )
-        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity, faces)
+        some = frames[[index[n] for n in vgg_frames(len(index))]]
+        deep = (self._vgg.embed(some), self._dists.embed(some) if self._dists else [])
+        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity, faces, *deep)
 
     def measure(self, truth: Truth, shown: Frames) -> dict[str, list[float]]:
         """name -> a figure for each of ``truth.index``; NaN where there is none."""
@@ -131,11 +135,12 @@ class Meter:
         }
         some = vgg_frames(len(index))
         figures["lpips_vgg"] = np.full(len(index), np.nan)
-        figures["lpips_vgg"][some], *pooled = self._vgg.with_features(a[some], b[some])
-        features = {"fid_vgg": (pooled[0], pooled[1])}
+        seen = self._vgg.embed(b[some])
+        figures["lpips_vgg"][some] = self._vgg.between(truth.vgg, seen)
+        features = {"fid_vgg": (_pooled(truth.vgg), _pooled(seen))}
         if self._dists is not None:
             figures["dists"] = np.full(len(index), np.nan)
-            figures["dists"][some] = self._dists(a[some], b[some])
+            figures["dists"][some] = self._dists.between(truth.dists, self._dists.embed(b[some]))
         of_truth, of_shown = (self._canonical.features(x, y) for x, y in ((a, truth.frames), (b, shown)))
         features |= {name: (of_truth[name], of_shown[name]) for name in of_truth}
         figures |= _geometry(truth, shown)
@@ -164,8 +169,14 @@ class Meter:
 
 
 def vgg_frames(count: int) -> list[int]:
-    """Which of so many measured frames VGG16 sees: at least one."""
-    return list(range(VGG_EVERY // 2, count, VGG_EVERY)) or [count // 2]
+    """Which of so many measured frames VGG16 sees: at least one, at most ``VGG_MOST`` evenly over a long clip."""
+    step = max(VGG_EVERY, -(-count // VGG_MOST))
+    return list(range(step // 2, count, step)) or [count // 2]
+
+
+def _pooled(activations: list[Any]) -> Features:
+    """(N, 512): VGG16's last activations, means over the picture."""
+    return np.asarray(activations[-1].float().mean((2, 3)).double().numpy())
 
 
 class DlibFaces:

@@ -102,19 +102,34 @@ def under_loss(
     echo: int = 0,
 ) -> dict[str, Any]:
     """Frame errors with and without random loss: rms and median, pixels; their ratios; packets that would not decode.
+    freeze_ms: the longest time for which the same is shown.
 
     kbps: of payload, over all frames together.
     """
     whole = [received(s, rung, tables, model, lambda _: False, wait, again=again, echo=echo) for s in sequences]
     clean = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, whole, strict=True)])
-    runs = [received(s, rung, tables, model, random_loss(share, k), wait, again=again, echo=echo) for k, s in enumerate(sequences)]
+    runs = [
+        received(s, rung, tables, model, random_loss(share, k), wait, again=again, echo=echo)
+        for k, s in enumerate(sequences)
+    ]
     lossy = np.concatenate([frame_errors(model, s, run[0]) for s, run in zip(sequences, runs, strict=True)])
     return {
         "rms": _rms(lossy), "rms_no_loss": _rms(clean), "median": float(np.median(lossy)),
         "median_no_loss": float(np.median(clean)), "rms_ratio": _rms(lossy) / _rms(clean),
         "median_ratio": float(np.median(lossy) / np.median(clean)), "undecodable": sum(run[1] for run in runs),
+        "freeze_ms": max(longest_hold(run[0]) for run in runs) * PERIOD_MS,
         "kbps": sum(run[2] for run in whole) * 8 * FRAME_RATE / 1000 / sum(len(s.vectors) for s in sequences),
     }  # fmt: skip
+
+
+def longest_hold(shown: Floats) -> int:
+    """(T, 35) what is shown -> the most frames in a row that show the same as the one before them."""
+    same = np.abs(np.diff(shown, axis=0)).max(axis=1) < 1e-6
+    longest = run = 0
+    for still in same[1:]:
+        run = run + 1 if still else 0
+        longest = max(longest, run)
+    return longest
 
 
 def _rms(e: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "call": ("bench.call", "a call of 30 s between two processes: frames, bytes on the wire, latency, CPU, memory"),
     "face": ("bench.face", "the face model and its fit on the held-out people"),
     "pictures": ("bench.pictures", "one photo and 35 floats a frame on the held-out people: LPIPS, PSNR, L1, SSIM"),
-    "rate": ("bench.rate", "bits of the parameters against the error they leave, with and without loss"),
+    "rate": ("bench.rate", "the stream: payload, wire, set-up, photos, loss, times, each beside what is asked; the curve"),
     "wire": (
         "bench.wire",
         "what the carriers cost on the wire, both ways, and what a photo does to the face beside it",
@@ -73,6 +73,13 @@ def run_quality(asked: QualityRequest) -> dict[str, Any]:
 
         figures.write_all(report, asked.plots)
     return quality.short(report)
+
+
+def run_rate(json_file: Path | None) -> str:
+    """``bench rate`` -> its table as text; the figures to a file, if one is named."""
+    from bench import rate
+
+    return rate.report(json_file)
 
 
 def run_latency(seconds: float | None) -> dict[str, Any]:

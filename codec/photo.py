@@ -266,3 +266,8 @@ class PhotoAssembler:
         parameters = FrameParameters.from_vector(dequantise(decode_fit(message[3:])), photo.parameters.window)
         self._photos[photo.photo_id] = replace(photo, parameters=parameters, identity=identity)
         return self._photos[photo.photo_id]
+
+
+def begins_photo(message: bytes) -> bool:
+    """Whether a message of the photos channel is the start of a photo."""
+    return message[:1] == bytes((_START,))

@@ -2,7 +2,7 @@
 
 Every packet says when its last frame was captured. The transit of its first frame (arrival - capture) is the path's delay, the
 bundle's, and an unknown clock offset; the smallest transit of the last seconds is the path at rest, and what goes beyond is
-jitter. A frame is due at ``capture + smallest transit + playout delay``, where the playout delay follows the 95th percentile of
+jitter. A frame is due at ``capture + smallest transit + playout delay``, where the playout delay follows the 97th percentile of
 the jitter: it rises at once and falls slowly. On a good path that is a millisecond or two.
 
 A frame that misses its time is shown at once, unless a newer one has been shown already. When nothing has come for the next
@@ -23,7 +23,12 @@ WINDOW = 100
 SETTLING = 12
 """Packets at the start that are shown as they come and teach nothing: photos and programs are still being loaded."""
 
-MAX_DELAY_S = 0.3
+MAX_DELAY_S = 0.4
+"""Two bundles of four frames: what a packet that was lost twice and rides along again comes late."""
+
+PERCENTILE = 0.97
+"""Of the jitter, which the playout delay follows: of 25 % lost packets that ride along twice again, most are waited for."""
+
 PATIENCE = 0.75
 """Periods after its time at which a frame counts as missing."""
 
@@ -163,7 +168,7 @@ class JitterBuffer:
         if self._settling == 0:
             self._transits = deque([transit], maxlen=WINDOW)
         rest = self._rest()
-        jitter = sorted(t - rest for t in self._transits)[int(0.95 * (len(self._transits) - 1))]
+        jitter = sorted(t - rest for t in self._transits)[int(PERCENTILE * (len(self._transits) - 1))]
         self.delay_s = min(max(jitter, self.delay_s * _FALL_PER_PACKET), MAX_DELAY_S)
 
     def _count_lost(self, sequence: int, time_s: float, frames: int) -> None:

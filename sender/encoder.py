@@ -317,6 +317,11 @@ class FaceEncoder:
         report, messages = self._field(loop, viewer, frame, picture, number)
         if report.state is not LoopState.STEADY:
             return messages
+        if loop.encoder.explained is not None:
+            other = planner.better_photo(picture, replace(frame, motion=report.field), loop.encoder.explained)
+            if other is not None:
+                loop.set_photo(other, viewer.memory.warp.photos[other].reference.picture)
+                report, messages = self._field(loop, viewer, frame, picture, number)
         now = replace(frame, motion=report.field)
         news = planner.propose(picture, now, seen, self._photo.identity_version, time_s)
         for data in news:

@@ -54,10 +54,9 @@ BUSY = 0.3
 PACES = (2, 4, 8)
 """Frames from one field to the next."""
 
-SURE_LOSS = 0.01
-"""Share of lost packets below which any packet may be built on, acknowledged or not."""
-
-LONG_CHAIN = 64
+CHAINS = ((0.01, 64), (0.05, 6), (1.0, 0))
+"""Share of lost packets up to which a packet may hang on so many that are not acknowledged yet; 0: as ``MotionSettings``.
+Receipts are a second late, so short chains cost 1.5 times the bits, and long ones what hangs on a lost packet."""
 
 
 @dataclass
@@ -132,7 +131,7 @@ class LiveMotion:
     the viewer says (``photo_acknowledged``, ``acknowledge``) and takes what is ready (``take``). None of them waits.
 
     period_ms: between two frames of the source. kbps: of the field, at first. log: JSON lines, one for each frame looked at.
-    clock: s. pause_s: see ``LoopThread``.
+    clock: s. pause_s: see ``LoopThread``. paces: frames from one field to the next that ``every`` may choose from.
     ``enabled``: off until somebody receives fields. ``report``: what the loop thinks of the newest frame that was taken.
     """
 
@@ -144,7 +143,12 @@ class LiveMotion:
         log: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause_s: float = PAUSE_S,
+        paces: Sequence[int] = PACES,
     ) -> None:
+        import cv2
+
+        # Before other threads use OpenCV: its pool may lock up when it is taken down while it works.
+        cv2.setNumThreads(1)
         self.enabled = False
         self.report: LoopReport | None = None
         self._model = model
@@ -155,7 +159,8 @@ class LiveMotion:
         self._budget = FieldBudget(kbps)
         self._budget_lock = threading.Lock()
         self._clock = clock
-        self._chain = LONG_CHAIN
+        self._paces = paces
+        self._chain = CHAINS[0][1]
         self._offered: int | None = None
         self._times: dict[int, int] = {}
         self._log: TextIO | None = log.open("w", buffering=1) if log else None
@@ -166,7 +171,7 @@ class LiveMotion:
 
     def sent(self, messages: Sequence[Message]) -> None:
         """Messages of the photos' and the parameters' channels, in order, about to be handed over."""
-        for message in messages:
+        for message in messages if self.enabled else ():
             self._thread.order(partial(self._sent, message))
 
     def photo_acknowledged(self, photo_id: int) -> None:
@@ -182,7 +187,7 @@ class LiveMotion:
         """What the field may take from now on, and the share of packets that get lost."""
         with self._budget_lock:
             self._budget.kbps = kbps
-        self._chain = LONG_CHAIN if loss < SURE_LOSS else 0
+        self._chain = next(chain for most, chain in CHAINS if loss <= most)
 
     def frame(self, picture: Picture, time_ms: float, seen: bool = True, unsent: FrameParameters | None = None) -> None:
         """A frame to look at. seen: it shows a face; without one the field is held. unsent: its numbers, where they wait for
@@ -197,9 +202,9 @@ class LiveMotion:
 
     @property
     def every(self) -> int:
-        """Frames from one field to the next: 2, or 4 or 8 where the loop is slow."""
+        """Frames from one field to the next: more where the loop is slow."""
         share = 1000 * self._thread.usual_s / (BUSY * self._period_ms)
-        return next((n for n in PACES if share < n), PACES[-1])
+        return next((n for n in self._paces if share < n), self._paces[-1])
 
     def take(self, time_ms: float) -> list[Riding]:
         """The motion packets that are ready to ride with a message of that time."""

@@ -24,6 +24,7 @@ from models.generator import DrivingFrame
 from models.memory import PhotoMemory
 from models.regions import Share, join, rectangle
 from models.warp import Photo
+from sender.motion import Explained, MotionEncoder
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,22 @@ class MemorySettings:
     """What the memory may cost. kbps: mean, after the first photo; 0: nothing is ever sent.
 
     saved_s: seconds of that which may be saved up. quality: of a whole photo, patch_quality: of a patch, 0..100. hysteresis: share by
-    which another picture must be better for mouth or eyes to be taken from it. looked_at: pictures compared, at most. worth:
-    grey values of error in a region from which a patch is worth its bytes. better: share of error that a new photo must save.
+    which another picture must be better for mouth or eyes, or another photo for all, to be taken from it. looked_at: pictures
+    compared, at most. worth: grey values of error in a region from which a patch is worth its bytes. better: share by which the
+    picture must have become worse since the last photo for another to be worth its bytes. speed: of the still's encoder.
+    patches: share of the bytes that is for patches.
     """
 
     kbps: float = 3.0
-    saved_s: float = 8.0
-    quality: int = 50
-    patch_quality: int = 50
+    saved_s: float = 12.0
+    quality: int = 35
+    patch_quality: int = 40
     hysteresis: float = 0.12
     looked_at: int = 6
     worth: float = 5.0
-    better: float = 0.3
-    patches: bool = True
-    photos: bool = True
+    better: float = 0.15
+    speed: int = 6
+    patches: float = 0.35
 
 
 WHOLE_IDS = range(1, 8)
@@ -52,8 +55,16 @@ PATCH_IDS = {Region.MOUTH: range(8, 21), Region.EYES: range(21, 31)}
 PAUSE_S = 0.3
 """Between two patches of a region."""
 
-LEAST_PATCH = 90
+LEAST_PATCH = 120
 """Bytes of a patch, about."""
+
+SMOOTHED = 6
+"""Looks over which the picture's error is smoothed."""
+
+FRESH = 6
+"""Looks after a photo from which the picture is as good as it will be with it."""
+
+HALF, WINDOW = 128, (7, 7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +99,25 @@ class MemoryPlanner:
     def __init__(self, memory: PhotoMemory, settings: MemorySettings) -> None:
         self.settings = settings
         self._memory = memory
-        self._bytes = 0.0
+        self._bytes = {Region.WHOLE: 0.0, Region.MOUTH: 0.0}
         self._at_s: float | None = None
         self._used: dict[int, float] = {}
         self._chosen = {Region.MOUTH: NONE, Region.EYES: NONE}
         self._patched_s = {Region.MOUTH: -1.0, Region.EYES: -1.0}
-        self._cost = 2500.0
-        self._floor: float | None = None
+        self._cost = 1800.0
+        self._unlike: float | None = None
+        self._fresh: float | None = None
+        self._looks = 0
+        self._turn = 0
+        self._try = MotionEncoder()
 
     def look(self, picture: Picture, frame: DrivingFrame, time_s: float) -> Seen:
         """Compare a frame with what the viewer sees. frame: with the newest field that was sent, if any."""
         if self._at_s is not None:
-            most = self.settings.kbps * 125 * self.settings.saved_s
-            self._bytes = min(most, self._bytes + self.settings.kbps * 125 * (time_s - self._at_s))
+            rate, patches = self.settings.kbps * 125, self.settings.patches
+            for kind, part in ((Region.WHOLE, 1 - patches), (Region.MOUTH, patches)):
+                saved = self._bytes[kind] + part * rate * (time_s - self._at_s)
+                self._bytes[kind] = min(saved, part * rate * self.settings.saved_s)
         self._at_s = time_s
         warp = self._memory.warp
         base = warp.source(frame)
@@ -112,9 +129,29 @@ class MemoryPlanner:
             if share is not None:
                 error[region] = self._choose(region, picture, painted, frame, base, share)
                 self._used[self._chosen[region]] = time_s
-        error[Region.WHOLE] = _unlike(picture, painted)
+        error[Region.WHOLE] = unlike = _unlike(picture, painted)
+        self._looks += 1
+        self._unlike = unlike if self._unlike is None else self._unlike + (unlike - self._unlike) / SMOOTHED
+        if self._fresh is None and self._looks >= FRESH:
+            self._fresh = self._unlike
         self._used[base.reference.photo_id] = time_s
         return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error, painted)
+
+    def better_photo(self, picture: Picture, frame: DrivingFrame, explained: Explained) -> int | None:
+        """The id of another whole photo that explains a frame clearly better than the one it is painted from; else None.
+
+        One other photo is tried with each call, in turn, by the dense flow from what it would show. explained: by the present one.
+        """
+        warp = self._memory.warp
+        present = warp.source(frame).reference.photo_id
+        others = [i for i, p in warp.photos.items() if p.reference.region is Region.WHOLE and i != present]
+        if not others:
+            return None
+        other = others[self._turn % len(others)]
+        self._turn += 1
+        error = self._try.unexplained(warp.photos[other].reference.picture, picture, warp.flow(frame, other))
+        better = error < (1 - 2 * self.settings.hysteresis) * float(explained.error.mean())
+        return other if better else None
 
     def _choose(
         self, region: Region, picture: Picture, painted: Picture, frame: DrivingFrame, base: Photo, share: Share
@@ -162,17 +199,13 @@ class MemoryPlanner:
         if settings.kbps <= 0:
             return []
         base = self._memory.warp.source(frame)
-        whole = seen.error[Region.WHOLE]
-        if settings.photos and self._bytes >= self._cost and whole > self._wanted:
-            messages = self._whole(picture, frame, base, identity_version)
-            self._floor = whole
-            return messages
-        if not settings.patches:
-            return []
+        if self._bytes[Region.WHOLE] >= self._cost and self._worse:
+            self._looks, self._fresh, self._unlike = 0, None, None
+            return self._whole(picture, frame, base, identity_version)
         for region in (Region.MOUTH, Region.EYES):
             if (
                 seen.error.get(region, 0.0) > settings.worth
-                and self._bytes >= LEAST_PATCH
+                and self._bytes[Region.MOUTH] >= LEAST_PATCH
                 and time_s - self._patched_s[region] >= PAUSE_S
             ):
                 self._patched_s[region] = time_s
@@ -180,12 +213,17 @@ class MemoryPlanner:
         return []
 
     @property
-    def _wanted(self) -> float:
-        return 0.0
+    def _worse(self) -> bool:
+        """Whether the picture is so much worse than it was soon after the last photo that another is worth its bytes."""
+        return (
+            self._fresh is not None
+            and self._unlike is not None
+            and self._unlike > (1 + self.settings.better) * self._fresh
+        )
 
     def _whole(self, picture: Picture, frame: DrivingFrame, base: Photo, version: int) -> list[bytes]:
         draft = self._draft(frame, base)
-        still = encode_still(residual(picture, draft.painted), self.settings.quality)
+        still = encode_still(residual(picture, draft.painted), self.settings.quality, self.settings.speed)
         messages = self._messages(Region.WHOLE, WHOLE, draft, base, version, still)
         self._cost = 0.5 * self._cost + 0.5 * sum(len(m) for m in messages)
         return messages
@@ -195,7 +233,7 @@ class MemoryPlanner:
         assert share is not None
         left, top, right, bottom = rectangle(share)
         box = Rectangle(left, top, right - left, bottom - top)
-        draft = self._draft(frame, base)
+        draft = self._draft(replace(frame, motion=None), base)
         missing = residual(picture, draft.painted)[box.rows, box.columns].astype(np.float32) - 128
         weight = np.zeros((SIZE, SIZE, 1), np.float32)
         weight[share.box[1] : share.box[3], share.box[0] : share.box[2], 0] = np.minimum(1, 4 * share.weight)
@@ -222,7 +260,7 @@ class MemoryPlanner:
             photo_id, base_id, version, region, box, draft.parameters, draft.coded_fit, draft.motion, still
         )
         messages = [start, *chunks(photo_id, still)]
-        self._bytes -= sum(len(m) for m in messages)
+        self._bytes[Region.WHOLE if region is Region.WHOLE else Region.MOUTH] -= sum(len(m) for m in messages)
         return messages
 
     def _free(self, region: Region, base: Photo) -> int:
@@ -271,6 +309,19 @@ def _error(truth: Any, shown: Any, share: Share) -> float:
 
 
 def _unlike(truth: Picture, shown: Picture) -> float:
+    """How differently two pictures are built, 0..1: one minus the mean structural similarity at half the size."""
     import cv2
 
-    return float(cv2.absdiff(truth, shown).mean())
+    a, b = (
+        cv2.cvtColor(cv2.resize(x, (HALF, HALF), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        for x in (truth, shown)
+    )
+    ma, mb = cv2.blur(a, WINDOW), cv2.blur(b, WINDOW)
+    va, vb, vab = (
+        cv2.blur(a * a, WINDOW) - ma * ma,
+        cv2.blur(b * b, WINDOW) - mb * mb,
+        cv2.blur(a * b, WINDOW) - ma * mb,
+    )
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    same = (2 * ma * mb + c1) * (2 * vab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+    return float(1 - same.mean())

@@ -237,6 +237,20 @@ class MotionEncoder:
             return None
         return self._pack(self._search(base, budget, sequence), sequence, base, seen)
 
+    def unexplained(self, photo: Picture, picture: Picture, flow: Floats) -> float:
+        """Mean grey difference that dense flow leaves when a frame is painted from a photo, without a field. Forgets all fields.
+
+        photo, picture: (256, 256, 3). flow: (256, 256, 2), the viewer's from that photo, px.
+        """
+        import cv2
+
+        self.set_photo(0, photo)
+        small = cv2.resize(picture, (HALF, HALF), interpolation=cv2.INTER_AREA)
+        base: Any = cv2.resize(flow, (HALF, HALF), interpolation=cv2.INTER_AREA)
+        self._explain(base, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        assert self.explained is not None
+        return float(self.explained.error.mean())
+
     def _explain(self, base: Floats, seen: Any) -> None:
         """Dense flow from the viewer's picture to the camera's."""
         import cv2

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,8 +23,9 @@ from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
 from codec.motion_ack import SIZE as RECEIPT
 from codec.packets import KEY_ACK, frame_period_ms, stamped, with_motion
+from codec.photo import begins_photo
 from codec.quantiser import Tables
-from codec.redundancy import FELT, Protection, rung_for
+from codec.redundancy import FELT, Protection
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
@@ -33,12 +33,13 @@ from sender.live_motion import LiveMotion
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
 from transport.control import Control
+from transport.face_rate import FaceRate
 from transport.feedback import LinkState
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, SenderPeer
 from transport.peer_base import PeerBase
 from transport.process import ProcessUsage, machine_id, stop_signals
-from transport.rate_control import FIELDS, LADDERS, RateController, with_field
+from transport.rate_control import FIELDS, LADDERS, with_field
 from transport.signalling import Signalling, open_signalling
 from transport.waiting import first
 
@@ -49,14 +50,14 @@ MAX_FPS = 25.0
 BESIDE_PHOTO = 0.25
 """What is left of the motion field's rate while a photo travels."""
 
-LOSSY_SHARE = 0.6
+LOSSY_SHARE = 0.75
 """The same where frames ride along twice because packets get lost."""
-
-LOSS_REPORTS = 5
-"""Reports of the receiver, one a second or so, over which loss is averaged."""
 
 SLOW_SETUP_S = 0.5
 """A set-up that takes longer (it is 1 kB each way) speaks of a link on which the photo takes seconds."""
+
+FACE_FIRST_S = 2.5
+"""How long the better photo waits for the face to begin."""
 
 PREPARED_S = 4.0
 """What of a file is looked at, at most, before anybody has come."""
@@ -118,7 +119,7 @@ class _Sender:
         self._called = threading.Event()
         self._stopping = False
         self._failure: Exception | None = None
-        self._rate: RateController | None = None
+        self._rate: FaceRate | None = None
         self._rungs_used: list[str] = []
         self._gone = asyncio.Event()
         self._captured = self._sent = self._payload_bytes = self._motion_bytes = self._reference_bytes = 0
@@ -196,7 +197,7 @@ class _Sender:
 
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
-        self._viewer_ready = self._started = False
+        self._viewer_ready = self._started = self._photo_begun = False
         handlers = Handlers(
             key_ack=self._take_key_ack,
             control=self._take_control,
@@ -221,10 +222,10 @@ class _Sender:
         if self._motion is not None and self._motion.enabled:
             ladder = with_field(ladder)
         first = next(i for i, rung in enumerate(ladder) if rung.name == self._settings.rate)
-        self._rate = RateController(ladder[first:], voice_kbps=voice)
+        self._rate = FaceRate(ladder[first:], voice_kbps=voice, echoes=peer.joins_messages)
         self._rungs_used = [self._settings.rate]
-        self._protection = Protection(self._settings.rate)
-        self._losses: deque[float] = deque(maxlen=LOSS_REPORTS)
+        self._protection = self._rate.choice
+        self._encoder.set_rung(self._settings.rate)
         self._set_field_rate()
         self._called.set()
         self._encoder.new_receiver(slow=peer.media_seconds > SLOW_SETUP_S)
@@ -236,22 +237,21 @@ class _Sender:
         if self._rate is None:
             return
         logger.debug("link: %s", state)
-        self._losses.append(state.loss)
-        wanted = self._rate.rungs[self._rate.update(state)].name
-        loss = sum(self._losses) / len(self._losses)
-        protection = rung_for(loss, wanted, self._protection)
+        self._protect(self._rate.update(state))
+        self._set_field_rate()
+
+    def _protect(self, protection: Protection) -> None:
         if protection != self._protection:
             self._protection = protection
             self._rungs_used.append(protection.rung)
-            self._encoder.set_rung(*protection)
-        self._set_field_rate()
+            self._encoder.set_rung(protection.rung, protection.again)
 
     def _set_field_rate(self) -> None:
         """The field gives way to a photo, and takes less where packets get lost: each then counts for less."""
         if self._motion is None or self._rate is None:
             return
-        loss = sum(self._losses) / max(1, len(self._losses))
-        kbps = self._rate.rungs[self._rate.rung].field_kbps
+        loss, control = self._rate.loss, self._rate.controller
+        kbps = control.rungs[control.rung].field_kbps
         kbps *= BESIDE_PHOTO if self._photo_travels or not self._photos.empty() else 1.0
         self._motion.set_rate(kbps * (LOSSY_SHARE if loss > FELT else 1.0), loss)
 
@@ -365,6 +365,8 @@ class _Sender:
         peer = self._peer
         if peer is None or not peer.alive:
             return
+        if self._rate is not None:
+            self._protect(self._rate.beside_photo(peer.photo_travels or not self._photos.empty(), time.monotonic()))
         for message in messages:
             if message.channel is Channel.PHOTOS:
                 self._photos.put_nowait(message.data)
@@ -374,9 +376,9 @@ class _Sender:
                     peer.send_control({"kind": "start", "time": message.time_ms / 1000})
                 riding = self._motion.take(message.time_ms) if self._motion is not None else []
                 body = with_motion(riding, message.data)
-                peer.send_parameters(stamped(message.time_ms, body))
+                sent = peer.send_parameters(stamped(message.time_ms, body), self._protection.echo)
                 self._sent += 1
-                self._payload_bytes += len(body)
+                self._payload_bytes += sent - 1
                 self._motion_bytes += len(body) - len(message.data)
 
     async def _send_photos(self) -> None:
@@ -386,12 +388,23 @@ class _Sender:
             data = await self._photos.get()
             self._photo_travels = True
             self._set_field_rate()
+            await self._let_face_begin(data)
             try:
                 assert self._peer is not None
                 await self._peer.send_photo_message(data)
                 self._reference_bytes += len(data)
             except TransportError as error:
                 logger.info("photo not sent: %s", error)
+
+    async def _let_face_begin(self, data: bytes) -> None:
+        """The better photo that follows the small one waits until the face has begun to move: it would be in its way."""
+        if not begins_photo(data):
+            return
+        if self._photo_begun:
+            until = time.monotonic() + FACE_FIRST_S
+            while not self._started and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+        self._photo_begun = True
 
     def _figures(self, encoder: FaceEncoder, usage: ProcessUsage) -> dict[str, Any]:
         assert self._peer is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from functools import cache
 
@@ -94,6 +95,13 @@ def test_no_encoder_tells_of_itself_on_the_wire(name: str):
     sent = b"".join(packet.data for packet in encoded.packets)
     assert b"x26" not in sent
     assert len(sent) > 100
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no scheduling classes")
+def test_no_encoder_takes_the_machine_for_itself():
+    before = os.sched_getscheduler(0)
+    create_codec("av1").encode(square_frames(2), FPS, "100@64:25")
+    assert os.sched_getscheduler(0) == before
 
 
 def test_a_step_down_the_ladder_where_nothing_fits():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -26,6 +28,7 @@ from receiver.sinks import open_sink
 from sender.demo_clip import demo_clip
 from tests.test_bench_codecs import Cheat
 
+_ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = Path(__file__).parent / "expected" / "bench_quality.json"
 GOLDEN = {"wolfgang": 10.0, "smile": 15.0}
 """Clip -> second of the demo film at which it begins."""
@@ -288,6 +291,35 @@ def test_two_workers_measure_the_same(tmp_path: Path):
     assert told[-1] == ""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_no_worker_outlives_a_run_that_is_killed(tmp_path: Path):
+    import psutil
+
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("a", "b"):
+        written(clips, name, clip().frames, Fraction(25))
+    script = (
+        "import sys; from pathlib import Path; from bench import quality\n"
+        "if __name__ == '__main__':\n"
+        f"    quality.run(Path({str(clips)!r}), ['warp'], options=quality.Options(workers=2, cache=Path({str(tmp_path)!r})))"
+    )
+    (tmp_path / "run.py").write_text(script)
+    environment = os.environ | {"PYTHONPATH": str(_ROOT)}
+    run = psutil.Popen([sys.executable, str(tmp_path / "run.py")], env=environment)
+    try:
+        children: list[psutil.Process] = []
+        while len(children) < 3 and run.is_running():
+            time.sleep(0.1)
+            children = run.children()
+    finally:
+        run.kill()
+        run.wait()
+    assert len(children) == 3, "two workers and multiprocessing's resource tracker"
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+
+
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = written(tmp_path, "clip", clip().frames[:4], Fraction(25))
     real: Callable[..., Any] = os.replace
@@ -378,6 +410,23 @@ def test_few_frames_for_the_slow_network():
     assert vgg_frames(25) == [4, 12, 20]
     assert vgg_frames(3) == [1]
     assert vgg_frames(1) == [0]
+    assert len(vgg_frames(1000)) == 8
+
+
+@pytest.mark.skipif(
+    not (_ROOT.parent / "shared" / "data" / "long").is_dir(), reason="the clips are not beside the project"
+)
+def test_sets_by_name(monkeypatch: pytest.MonkeyPatch):
+    def offline(name: str) -> Path:
+        raise HeadwireError(f"{name} cannot be fetched")
+
+    assert len(find_clips(Path("validation"))) == len(find_clips(None)) == 12
+    monkeypatch.setattr("sender.demo_clip.demo_clip", offline)
+    calls = [path for path, _ in find_clips(Path("long"))]
+    assert len(calls) > 3
+    assert all(path.is_file() for path in calls[:-1])
+    assert calls[-1].name == "franck.mp4", "what cannot be fetched becomes a failure of the report, not a gap"
+    assert not calls[-1].exists()
 
 
 def _cells(codec: str, factor: float, quality_shift: float) -> list[dict[str, Any]]:

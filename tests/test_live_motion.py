@@ -41,7 +41,7 @@ class Call:
         camera = Camera(90.0, np.zeros(3, np.float32), np.array([128, 128, 0], np.float32))
         self.parameters = FrameParameters(np.zeros(28, np.float32), camera)
         self.number = 0
-        self.live = LiveMotion(self.model, PERIOD_MS, kbps, log, lambda: self.number * PERIOD_MS / 1000, 0.0)
+        self.live = LiveMotion(self.model, PERIOD_MS, kbps, log, lambda: self.number * PERIOD_MS / 1000, 0.0, (2,))
         self.live.enabled = True
         self.coder = ParameterEncoder("normal")
         self.decoder, self.receipts = MotionDecoder(), MotionReceipts()
@@ -294,3 +294,15 @@ def test_the_copy_conceals_as_the_viewer_does():
     assert flow is not None
     own = viewer.flow_at(11 * PERIOD_MS, shown)
     assert float(np.abs(flow - own)[96:160, 96:160].mean()) < 1.5
+
+
+def test_a_slow_loop_looks_less_often():
+    live = LiveMotion(FaceModel.load(), PERIOD_MS, 1.0, pause_s=0.0)
+    try:
+        assert live.every == 2
+        live._thread.usual_s = 0.03
+        assert live.every == 4
+        live._thread.usual_s = 1.0
+        assert live.every == 8
+    finally:
+        live.close()

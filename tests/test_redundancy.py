@@ -92,4 +92,6 @@ def test_loss_is_answered_and_the_answer_does_not_flutter():
     assert rung_for(FELT + 0.02, "normal", heavy) == heavy
     assert rung_for(FELT - 0.01, "normal", light) == light
     assert rung_for(0.0, "normal", heavy) == Protection("normal")
-    assert rung_for(0.3, "lowest") == Protection("lowest")
+    assert rung_for(0.3, "lowest") == Protection("lowest", 0, 2), "the packets that there are carry those before them"
+    assert rung_for(0.3, "lowest", echoes=False) == Protection("lowest")
+    assert rung_for(0.3, "low", echoes=False).echo == 0

@@ -9,10 +9,11 @@ import pytest
 
 from codec.errors import BitstreamError, TransportError
 from tests.transport_calls import Seen, call, join, local, until
-from transport.control import MAX_BYTES
+from transport.control import MAX_BYTES, Control
 from transport.keepalive import KeepaliveOptions
 from transport.metering import IP_UDP_HEADER
-from transport.peer import MAX_PARAMETERS, ReceiverPeer, SenderPeer
+from transport.peer import MAX_PARAMETERS, Handlers, ReceiverPeer, SenderPeer
+from transport.peer_base import PeerBase
 from transport.signalling import Description, PasteSignalling
 from transport.signalling_server import SignallingServer
 
@@ -318,5 +319,51 @@ def test_a_call_set_up_by_copy_and_paste() -> None:
         )
         assert receiver.hello == {"n": 1}
         await asyncio.gather(sender.close(), receiver.close())
+
+    run(main())
+
+
+def test_photos_leave_before_the_channels_are_open() -> None:
+    """Over the ``opus`` carrier two round trips and more sooner; what is said on the control channel meanwhile is not lost."""
+
+    async def main() -> None:
+        opened: dict[str, bool] = {}
+        said: list[Control] = []
+
+        def begin(peer: PeerBase) -> None:
+            opened["sender"] = peer._opened
+            assert peer.alive
+            peer.send_photo(b"photo")
+            peer.send_control({"kind": "start", "time": 1.5})
+
+        photos: list[bytes] = []
+        options = local("delay=30")
+        async with SignallingServer(port=0) as server:
+            one, two = join(server, "sender"), join(server, "receiver")
+            seen = Handlers(photo=lambda data, _: photos.append(data), control=said.append)
+            sender, receiver = await asyncio.gather(
+                SenderPeer.connect(one, handlers=Handlers(media=begin), options=options),
+                ReceiverPeer.connect(two, handlers=seen, options=options),
+            )
+            await until(lambda: photos and said)
+            assert sender.media_seconds < sender.setup_seconds
+            await asyncio.gather(sender.close(), receiver.close())
+            await asyncio.gather(one.close(), two.close())
+        assert opened == {"sender": False}
+        assert photos == [b"photo"]
+        assert said == [{"kind": "start", "time": 1.5}]
+
+    run(main())
+
+
+def test_messages_go_out_once_more_in_the_same_datagram() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), call(local()) as c:
+            before = c.sender.meter.sent.datagrams
+            sizes = [c.sender.send_parameters(bytes([n]) * 10, echo=2) for n in range(3)]
+            assert sizes == [10, 20, 30]
+            await until(lambda: len(c.at_receiver.parameters) == 6)
+            assert [m[0] for m in c.at_receiver.parameters] == [0, 0, 1, 0, 1, 2]
+            assert c.sender.meter.sent.datagrams - before <= 4
 
     run(main())

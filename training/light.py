@@ -104,7 +104,8 @@ class LightTask(Task):
         said = {"l1": (out - batch.truth).abs().mean(), "edges": edges(batch.truth, out)}
         said["alex"] = self.alex(batch.truth, out)
         said["vgg"] = self.vgg(*self._parts(batch, out))
-        total = w.l1 * said["l1"] + w.edges * said["edges"] + w.alex * said["alex"] + w.vgg * said["vgg"]
+        said["change"] = (out - batch.shown).abs().mean()
+        total = torch.stack([getattr(w, name) * said[name] for name in ("l1", "edges", "alex", "vgg", "change")]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         said["gradient"] = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

@@ -59,6 +59,7 @@ class TripleSettings:
     """folder: where to, None: ``light`` in the cache folder. passes: times that each clip is encoded, from another photo each.
 
     every: frames from one kept to the next. first: number of the first pass. processes: workers. split: train or validation.
+    photos_kbps: for photos and patches after the first; 0: one photo. least_s, clips: only clips so long, so many of them (0: all).
     """
 
     folder: Path | None = None
@@ -67,6 +68,9 @@ class TripleSettings:
     first: int = 0
     processes: int = 1
     split: str = "train"
+    photos_kbps: float = 0.0
+    least_s: float = 0.0
+    clips: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,10 +183,11 @@ class _Viewer:
             self.frames += 1
 
 
-def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool) -> str:
+def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool, photos_kbps: float = 0.0) -> str:
     """One pass over one clip; returns why not, or an empty string.
 
-    judged: for validation: photo of the first frame at 7.5 kB, every kept frame both still and with motion.
+    judged: for validation: photo of the first frame at 7.5 kB, every kept frame both still and with motion. photos_kbps: see
+    ``TripleSettings``.
     """
     if (target / "about.json").is_file():
         return ""
@@ -201,7 +206,14 @@ def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool
     rung = RUNGS["normal"] if judged else str(rng.choice(list(RUNGS.values()), p=(0.6, 0.25, 0.15)))
     model = FaceModel.load()
     how = EncoderSettings(
-        reference, OPENING_MS, every_frame=True, photo_bytes=size, rung=rung, reliable=True, motion=True
+        reference,
+        OPENING_MS,
+        every_frame=True,
+        photo_bytes=size,
+        rung=rung,
+        reliable=True,
+        motion=True,
+        photos_kbps=photos_kbps,
     )
     encoder, viewer = FaceEncoder(_Recorded(points[:count]), model, how), _Viewer(model)
     kept = _Kept()
@@ -215,6 +227,8 @@ def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool
         if n >= count or (n - number) % every or parameters.confidence == 0:
             return
         kinds = (0, 1) if judged else (int(rng.random() >= STILL),)
+        if photos_kbps > 0:
+            kinds = (KINDS.index("memory"),)
         for kind in kinds:
             shown = viewer.painter.paint(parameters, n % SEQUENCES if kind else None)
             kept.add(shown, pictures[n], viewer.warp, n, kind)
@@ -269,7 +283,7 @@ class _Kept:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _make(job: tuple[dataset.Clip, Path, int, int, bool]) -> str:
+def _make(job: tuple[dataset.Clip, Path, int, int, bool, float]) -> str:
     return make(*job)
 
 
@@ -278,11 +292,14 @@ def run(settings: TripleSettings) -> dict[str, str]:
     judged = settings.split != "train"
     base = triples_directory(settings.folder) / settings.split
     split: dataset.Split = "validation" if judged else "train"
-    clips = dataset.clips(split=split)
+    clips = [clip for clip in dataset.clips(split=split) if clip.seconds >= settings.least_s]
+    mark = "m" if settings.photos_kbps > 0 else ""
     jobs = []
     for number in range(settings.first, settings.first + (1 if judged else settings.passes)):
-        order = np.random.default_rng(number).permutation(len(clips))
-        jobs += [(clips[i], base / f"{clips[i].name}.{number}", number, settings.every, judged) for i in order]
+        order = np.random.default_rng(number).permutation(len(clips))[: settings.clips or None]
+        for i in order:
+            target = base / f"{clips[i].name}.{mark}{number}"
+            jobs.append((clips[i], target, number, settings.every, judged, settings.photos_kbps))
     if settings.processes == 1:
         results = list(map(_make, jobs))
     else:

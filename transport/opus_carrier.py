@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from codec.errors import BitstreamError
@@ -32,9 +32,11 @@ class OpusSender:
         self._newest = 0
         track.photos = self.photos
 
-    def send(self, message: bytes) -> None:
+    def send(self, messages: Sequence[bytes]) -> None:
+        """In one packet."""
         self.photos.pacer.face(time.monotonic())
-        self.track.send(message)
+        for message in messages:
+            self.track.send(message)
 
     def rtp_sent(self, sequence: int, size: int) -> None:
         """A packet of the track has left; size: of the datagram."""

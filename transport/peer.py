@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,11 +19,14 @@ from aiortc import MediaStreamTrack
 from codec.errors import BitstreamError
 from transport.audio import VoiceTrack
 from transport.carriers import OPUS, CarrierTrack, choose
-from transport.feedback import CALM, MAX_KEY, MAX_KEYS
+from transport.feedback import MAX_KEY, MAX_KEYS
 from transport.opus_carrier import OpusReceiver, OpusSender
 from transport.peer_base import HELLO, MAX_PARAMETERS, Handlers, PeerBase, PeerOptions
 from transport.photos import KEY, MAX_PHOTO, Outbox
 from transport.signalling import Description, Role, Signalling
+
+KEYS_EVERY = 3.0
+"""Seconds between two messages with acknowledgements on the control channel: each costs 130 bytes, and as many to acknowledge it."""
 
 __all__ = ["MAX_PARAMETERS", "Handlers", "PeerOptions", "ReceiverPeer", "SenderPeer"]
 
@@ -73,11 +77,11 @@ class SenderPeer(PeerBase):
         except BitstreamError as error:
             self._count_invalid(str(error))
 
-    def _send_parameters(self, data: bytes) -> None:
+    def _send_messages(self, messages: Sequence[bytes]) -> None:
         if self._opus is None:
-            super()._send_parameters(data)
+            super()._send_messages(messages)
         elif self.alive:
-            self._opus.send(data)
+            self._opus.send(messages)
 
     def _wake_photos(self) -> None:
         super()._wake_photos()
@@ -120,7 +124,7 @@ class ReceiverPeer(PeerBase):
             self._opus.key(data)
             return
         if not self._keys and self._receipt is None:
-            self._loop.call_later(max(0.0, self._keys_at + CALM - time.monotonic()), self._send_keys)
+            self._loop.call_later(max(0.0, self._keys_at + KEYS_EVERY - time.monotonic()), self._send_keys)
         self._keys[data] = None
 
     def send_receipt(self, data: bytes) -> None:
@@ -131,7 +135,7 @@ class ReceiverPeer(PeerBase):
             self._opus.receipt(data)
             return
         if not self._keys and self._receipt is None:
-            self._loop.call_later(max(0.0, self._keys_at + CALM - time.monotonic()), self._send_keys)
+            self._loop.call_later(max(0.0, self._keys_at + KEYS_EVERY - time.monotonic()), self._send_keys)
         self._receipt = data
 
     def _send_keys(self) -> None:

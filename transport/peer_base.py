@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 MAX_PARAMETERS = 1100
 """Longest parameter message, bytes: it must fit one datagram."""
+
+MOST_ECHO = 3
+"""Messages that are kept to go out once more."""
 
 MAX_INVALID = 16
 """Messages that are none, after which a peer is no longer listened to."""
@@ -110,6 +114,7 @@ class PeerBase:
         self.met_at = self.setup_seconds = self.media_seconds = 0.0
         self._media_open = self._opened = False
         self._early: list[bytes] = []
+        self._recent: deque[bytes] = deque(maxlen=MOST_ECHO)
         self._agreed_at = 0.0
         self._options = options
         self._handlers = handlers
@@ -183,11 +188,28 @@ class PeerBase:
         self._begin()
         self._begin_media()
 
-    def send_parameters(self, data: bytes) -> None:
-        """At once, unordered, never again. Nothing happens when the peer is gone. Raises ValueError when too long."""
+    def send_parameters(self, data: bytes, echo: int = 0) -> int:
+        """At once, unordered. Nothing happens when the peer is gone. Raises ValueError when too long.
+
+        echo: of the messages before it, so many go with it in the same datagram once more, oldest first, where the carrier joins
+        messages (``joins_messages``). Returns the bytes of all that goes.
+        """
         if len(data) > MAX_PARAMETERS:
             raise ValueError(f"a parameters message has at most {MAX_PARAMETERS} bytes, not {len(data)}")
-        self._send_parameters(data)
+        before = list(self._recent)[-echo:] if echo and self.joins_messages else []
+        self._recent.append(data)
+        self._send_messages([*before, data])
+        return sum(map(len, before)) + len(data)
+
+    @property
+    def joins_messages(self) -> bool:
+        """Messages that are sent at once travel in one datagram."""
+        return self.carrier == OPUS
+
+    @property
+    def photo_travels(self) -> bool:
+        """Something of a photo is to be sent or to be acknowledged."""
+        return self._outbox.busy
 
     def send_photo(self, data: bytes) -> Transfer:
         """Reliably, in order, beside the parameters without delaying them. Raises ValueError when too long."""
@@ -281,9 +303,10 @@ class PeerBase:
         except InvalidStateError as error:
             raise ConnectionError from error
 
-    def _send_parameters(self, data: bytes) -> None:
+    def _send_messages(self, messages: Sequence[bytes]) -> None:
         with suppress(InvalidStateError):
-            self._connection.parameters.send(data)
+            for message in messages:
+                self._connection.parameters.send(message)
 
     def _wake_photos(self) -> None:
         if self._channel_photos is not None:

@@ -11,8 +11,8 @@ from transport.feedback import LinkState
 from transport.pacing import PhotoPacer
 from transport.photos import Outbox
 
-_BACKLOG = 30 * BLOCK
-"""Bytes that are cut into blocks before they are due: what a photo that is cancelled still sends at most."""
+_BACKLOG, _BESIDE = 30 * BLOCK, 6 * BLOCK
+"""Bytes that are cut into blocks before they are due, without a face and beside one: what a cancelled photo still sends at most."""
 
 
 class OpusPhotos:
@@ -47,11 +47,13 @@ class OpusPhotos:
         self.pacer.update(state)
 
     def _fill(self, now: float) -> None:
-        while self._blocks.unsent < _BACKLOG and self._blocks.room > 10 * BLOCK:
+        size = self.pacer.block
+        backlog = _BESIDE if self.pacer.beside else _BACKLOG
+        while self._blocks.unsent < backlog and self._blocks.room > 10 * BLOCK:
             piece = self._outbox.take()
             if piece is None:
                 return
-            self._blocks.append(piece)
+            self._blocks.append(piece, size)
 
 
 class ChannelPhotos:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from transport.feedback import Least, LinkState
 
-HEADERS = 20 + 8 + 37 + 28
+HEADERS = 20 + 8 + 29 + 28
 """Bytes of a message's datagram besides the message."""
 
 EVERY = 1.0

@@ -2,7 +2,7 @@
 
 All of it is set on one association; what is on the wire stays SCTP as any other end understands it.
 
-- Acknowledgements: aiortc answers every packet with 93 bytes. RFC 9260 section 6.2 lets a receiver delay this by up to
+- Acknowledgements: aiortc answers every packet with 85 bytes. RFC 9260 section 6.2 lets a receiver delay this by up to
   500 ms (MUST), and asks for one per second packet, within 200 ms (SHOULD). Parameters are never sent again, so nobody
   waits for theirs: they get one every ``LAZY`` seconds. While photos or control messages come in, gaps must be reported
   sooner, or a lost one is noticed late: packets with such data are acknowledged at once, others within ``EAGER``.
@@ -23,7 +23,7 @@ from aiortc.rtcsctptransport import Chunk, DataChunk, SackChunk
 
 from transport.sctp_link import SctpLink
 
-LAZY = 0.4
+LAZY = 0.48
 EAGER = 0.06
 RELIABLE_MEMORY = 2.0
 """Seconds after reliable data in which more of it is expected."""

@@ -24,11 +24,13 @@ from bench import metrics, rate_curve
 from codec.errors import BitstreamError
 from codec.face_model import FaceModel
 from codec.motion import MotionDecoder
+from codec.motion_ack import MotionReceipts
+from codec.motion_ack import acknowledged as named
 from codec.motion_track import MotionTrack
 from codec.parameters import Floats, Picture
 from codec.quantiser import Tables
 from sender.motion import MotionEncoder, MotionSettings
-from training.dataset import clips
+from training.dataset import Clip, clips
 from training.entropy import Sequence35
 from training.motion import FRAME_RATE, WarpedClip, quantised, warped
 
@@ -47,7 +49,9 @@ class Call:
     """How a clip is coded and what happens on the way.
 
     late: frames until a field is acknowledged; 0: a file. loss: share of field packets that are lost. ahead: the viewer has
-    the next field when a frame between two is shown. motion: off: no field at all.
+    the next field when a frame between two is shown. motion: off: no field at all. reports: frames between two receipts
+    (which may get lost); 0: each field is acknowledged by itself. behind: frames that a field comes after its own. ease: as
+    ``MotionTrack``.
     """
 
     settings: MotionSettings = field(default_factory=lambda: MotionSettings(reliable=True))
@@ -55,6 +59,9 @@ class Call:
     loss: float = 0.0
     ahead: bool = True
     motion: bool = True
+    reports: int = 0
+    behind: int = 0
+    ease: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +151,16 @@ def _sent(clip: Filmed, call: Call, seed: int) -> _Wire:
     encoder.set_photo(0, clip.photo)
     chance, wire = random.Random(seed), _Wire()
     acknowledged: list[int] = []
+    receipts, receipt = MotionReceipts(), b""
+    on_way: list[tuple[int, bytes]] = []
     for number in range(call.settings.every, len(clip.pictures), call.settings.every):
-        while acknowledged and acknowledged[0] + call.late <= number:
+        while not call.reports and acknowledged and acknowledged[0] + call.late <= number:
             encoder.acknowledge(acknowledged.pop(0))
+        if call.reports and receipt and number % call.reports < call.settings.every and chance.random() >= call.loss:
+            on_way.append((number + call.late, receipt))
+        while on_way and on_way[0][0] <= number:
+            for sequence in named(on_way.pop(0)[1]):
+                encoder.acknowledge(sequence)
         flow = clip.flow(number)
         start = time.perf_counter()
         data = encoder.encode(clip.pictures[number], flow, number)
@@ -163,6 +177,7 @@ def _sent(clip: Filmed, call: Call, seed: int) -> _Wire:
             continue
         wire.decode_ms.append(1000 * (time.perf_counter() - start))
         wire.arrived[number] = data
+        receipt = receipts.add(number)
         acknowledged.append(number)
     return wire
 
@@ -172,21 +187,21 @@ def _viewed(clip: Filmed, call: Call, wire: _Wire) -> tuple[dict[int, Picture], 
     import cv2
 
     enlarged = cv2.resize(clip.photo, (512, 512), interpolation=cv2.INTER_LANCZOS4)
-    decoder, track = MotionDecoder(), MotionTrack()
+    decoder, track = MotionDecoder(), MotionTrack(call.ease)
     shown: dict[int, Picture] = {}
     extra_ms: list[float] = []
-    ahead = call.settings.every - 1 if call.ahead else 0
+    ahead = call.settings.every - 1 if call.ahead else -call.behind
     taken = 0
     for number in range(len(clip.pictures)):
         while taken < min(number + ahead + 1, len(clip.pictures)):
             if taken in wire.arrived:
                 track.add(decoder.decode(wire.arrived[taken], taken))
             taken += 1
+        start = time.perf_counter()
+        got = track.at(number, {0})
         if number % EVERY > 1:
             continue
         flow = clip.flow(number)
-        start = time.perf_counter()
-        got = track.at(number, {0})
         if got is not None:
             got.apply(flow)
         extra_ms.append(1000 * (time.perf_counter() - start))
@@ -291,12 +306,34 @@ def run() -> dict[str, Any]:
     return result
 
 
+def calls() -> dict[str, Any]:
+    """What a call makes of the field: late receipts and loss, by how many packets hang on one another; fields that come late."""
+    model, people = FaceModel.load(), dict[str, Clip]()
+    for clip in clips(split="train"):
+        people.setdefault(clip.identity, clip)
+    chosen = list(people.values())[8::9][:5]
+    some = [filmed(warped(clip, model, partial(through, "normal"), 0.0), 125) for clip in chosen]
+    result: dict[str, Any] = {}
+    for loss in (0.0, 0.02, 0.1):
+        for chain in (1, 3, 6, 64, 0):
+            call = Call(MotionSettings(chain=chain), late=2, loss=loss, ahead=False, reports=31, behind=1)
+            result[f"loss {loss} chain {chain}"] = asdict(measured(some, call))
+    long = MotionSettings(chain=64)
+    for behind, ease in ((0, 1.0), (1, 1.0), (1, 0.7), (1, 0.5)):
+        call = Call(long, late=2, ahead=False, reports=31, behind=behind, ease=ease)
+        result[f"behind {behind} ease {ease}"] = asdict(measured(some, call))
+    result["off"] = asdict(measured(some, Call(motion=False)))
+    return result
+
+
 def main() -> None:
-    """``python -m bench.motion [FILE.json]``."""
-    result = run()
+    """``python -m bench.motion [FILE.json]``, or ``python -m bench.motion calls [FILE.json]``."""
+    arguments = sys.argv[1:]
+    result = calls() if arguments[:1] == ["calls"] else run()
+    arguments = arguments[1:] if arguments[:1] == ["calls"] else arguments
     print(json.dumps(result, indent=1))
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    if arguments:
+        Path(arguments[0]).write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def on_the_wire(curve: Mapping[str, Sequence[Point]], overhead: Mapping[str, flo
             for name, line in curve.items()
             for p in line
         ]
-        every.sort(key=lambda p: p["rms"])
+        every.sort(key=lambda p: (p["rms"], p["kbps"]))
         best: list[Point] = []
         for point in every:
             if not best or point["kbps"] < best[-1]["kbps"]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from codec.errors import BitstreamError
 from codec.hwfile import Channel, HeadwireReader
+from codec.parameters import Region
 from codec.photo import PhotoAssembler
 from codec.quantiser import Tables
 
@@ -18,7 +19,7 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     reader = HeadwireReader(path)
     size = dict.fromkeys(Channel, 0)
-    photos, first_photo, frames, damaged = 0, 0, 0, 0
+    photos, patches, first_photo, frames, damaged = 0, 0, 0, 0, 0
     assembler, tables = PhotoAssembler(), Tables.load()
     for message in reader:
         size[message.channel] += len(message.data)
@@ -27,8 +28,10 @@ def inspect(path: Path) -> dict[str, Any]:
             frames += int(tables.frames[rung]) if rung < len(tables.frames) else 0
         elif message.channel is Channel.PHOTOS:
             try:
-                if assembler.add(message.data):
-                    photos += 1
+                picture = assembler.add(message.data)
+                if picture is not None:
+                    photos += picture.region is Region.WHOLE
+                    patches += picture.region is not Region.WHOLE
                     first_photo = first_photo or size[Channel.PHOTOS]
             except BitstreamError:
                 damaged += 1
@@ -40,7 +43,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "fps": float(reader.rate),
         "seconds": round(seconds, 3),
         "photos": photos,
-        "patches": 0,
+        "patches": patches,
         "reference_bytes": size[Channel.PHOTOS],
         "first_photo_bytes": first_photo,
         "parameter_bytes": size[Channel.PARAMETERS],

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -168,15 +168,19 @@ class ClosedLoop:
         return encode_motion(Change(np.zeros((POINTS, 2), np.int32), encoder.settings.step), sequence, encoder.photo_id)
 
 
+Seen = TypeVar("Seen")
+"""What a frame is compared with: the viewer's flow, or whatever ``look`` takes."""
+
+
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _Job(Generic[Seen]):
     picture: Picture
-    flow: Callable[[], Floats | None]
+    seen: Callable[[], Seen | None]
     sequence: int
     budget: Callable[[], int]
 
 
-class LoopThread:
+class LoopThread(Generic[Seen]):
     """Runs a ``ClosedLoop`` in a thread of its own. ``offer`` and ``order`` never wait; ``take`` gives what is done.
 
     A frame that comes while another waits replaces it: a slow machine has a field for every second or fourth frame.
@@ -184,14 +188,21 @@ class LoopThread:
     over: after that it looks at nothing.
     """
 
-    def __init__(self, loop: ClosedLoop, pause_s: float = 0.0) -> None:
-        """pause_s: waited before each frame, so that what was handed over before it gets away first."""
+    def __init__(
+        self,
+        loop: ClosedLoop,
+        pause_s: float = 0.0,
+        look: Callable[[Picture, Seen, int, int], LoopReport] | None = None,
+    ) -> None:
+        """pause_s: waited before each frame, so that what was handed over before it gets away first. look: compares a picture
+        with what the viewer sees (sequence number, bytes of the field); None: the loop does, with a flow."""
         self.stages = Stages()
         self._pause_s = pause_s
         self.failure: Exception | None = None
         self.usual_s = 0.0
         self._loop = loop
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(1)
+        self._step: Callable[[Picture, Any, int, int], LoopReport] = look or loop.step
+        self._jobs: queue.Queue[_Job[Seen] | None] = queue.Queue(1)
         self._done: deque[LoopReport] = deque(maxlen=16)
         self._orders: deque[Callable[[], object]] = deque()
         self._thread = threading.Thread(target=self._run, name="motion", daemon=True)
@@ -200,13 +211,13 @@ class LoopThread:
     def offer(
         self,
         picture: Picture,
-        flow: Callable[[], Floats | None],
+        seen: Callable[[], Seen | None],
         sequence: int,
         budget: Callable[[], int] = lambda: MAX_MOTION,
     ) -> None:
-        """A frame to look at. flow: gives the viewer's flow, or None if there is nothing to compare with; budget: bytes; both
+        """A frame to look at. seen: gives what the viewer sees, or None if there is nothing to compare with; budget: bytes; both
         are called in the loop's thread, and only if the frame's turn comes."""
-        self._put(_Job(picture, flow, sequence, budget))
+        self._put(_Job(picture, seen, sequence, budget))
 
     def order(self, action: Callable[[], object]) -> None:
         """Something to do in the loop's thread, in order, before the next frame."""
@@ -244,7 +255,7 @@ class LoopThread:
         self._put(None)
         self._thread.join()
 
-    def _put(self, job: _Job | None) -> None:
+    def _put(self, job: _Job[Seen] | None) -> None:
         while True:
             try:
                 self._jobs.put_nowait(job)
@@ -270,9 +281,9 @@ class LoopThread:
             self.usual_s += LEARNING * (time.perf_counter() - began - self.usual_s)
             self._jobs.task_done()
 
-    def _look(self, job: _Job) -> None:
+    def _look(self, job: _Job[Seen]) -> None:
         while self._orders:
             self._orders.popleft()()
-        flow = job.flow()
-        if flow is not None:
-            self._done.append(self._loop.step(job.picture, flow, job.sequence, job.budget()))
+        seen = job.seen()
+        if seen is not None:
+            self._done.append(self._step(job.picture, seen, job.sequence, job.budget()))

@@ -26,9 +26,9 @@ from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from codec.stages import Stages
-from models.generator import DrivingFrame
-from sender.closed_loop import ClosedLoop, LoopReport, LoopState
+from sender.closed_loop import ClosedLoop
 from sender.identity import IdentityRefiner
+from sender.judgement import Judgement
 from sender.live_motion import LiveMotion
 from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
@@ -83,9 +83,8 @@ class FaceEncoder:
         self._smoother = Smoother()
         self._greet: bool | None = None
         self._first_photo: bytes | None = None
-        self._loop = ClosedLoop(MotionSettings(reliable=True)) if settings.motion else None
         self._viewer = ViewersCopy(model) if settings.motion else None
-        self._planner = self._open_memory()
+        self._judgement = None if self._viewer is None else self._judge(self._viewer)
         self._unsent: list[tuple[Picture, int]] = []
         self._looked_at = 0
         self._coder: ParameterEncoder | None = None
@@ -220,11 +219,11 @@ class FaceEncoder:
         self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
         messages = self._heed() or self._session()
-        if self._loop is not None and self._viewer is not None:
+        if self._judgement is not None and self._viewer is not None:
             for message in messages:
                 reference = self._viewer.add_photo_message(message.data)
                 if reference is not None:
-                    self._loop.set_photo(reference.photo_id, reference.picture)
+                    self._judgement.came(reference)
         for time_ms, tracked in opening if self._settings.every_frame else []:
             messages += self._frame(tracked, time_ms)
         return messages
@@ -268,7 +267,7 @@ class FaceEncoder:
             if tracked.landmarks is not None and not self._settings.every_frame:
                 messages = self._refine(tracked.landmarks)
             parameters = self._smoother.smooth(self._fit(tracked))
-        if self._loop is not None:
+        if self._judgement is not None:
             self._unsent.append((tracked.picture, time_ms))
         with self.stages.measure("encode"):
             messages += self._code(parameters, time_ms)
@@ -277,7 +276,7 @@ class FaceEncoder:
 
     def _look(self, packets: list[bytes]) -> list[Message]:
         """Compare what the viewer now paints with what the camera saw, and send the rest of the motion."""
-        if self._loop is None or self._viewer is None:
+        if self._judgement is None or self._viewer is None:
             return []
         messages = []
         for packet in packets:
@@ -285,20 +284,19 @@ class FaceEncoder:
                 number, self._looked_at = self._looked_at, self._looked_at + 1
                 if parameters.confidence == 0:
                     continue
-                messages += self._compare(self._loop, self._viewer, parameters, picture, number, time_ms / 1000)
+                messages += self._compare(self._judgement, self._viewer, parameters, picture, number, time_ms / 1000)
         if packets:
             self._unsent.clear()
         return messages
 
-    def _open_memory(self) -> MemoryPlanner | None:
-        settings = self._settings
-        if self._viewer is None or settings.photos_kbps <= 0:
-            return None
-        return MemoryPlanner(self._viewer.memory, MemorySettings(kbps=settings.photos_kbps))
+    def _judge(self, viewer: ViewersCopy) -> Judgement:
+        kbps = self._settings.photos_kbps
+        planner = MemoryPlanner(viewer.memory, MemorySettings(kbps)) if kbps > 0 else None
+        return Judgement(ClosedLoop(MotionSettings(reliable=True)), viewer.memory, planner)
 
     def _compare(
         self,
-        loop: ClosedLoop,
+        judgement: Judgement,
         viewer: ViewersCopy,
         parameters: FrameParameters,
         picture: Picture,
@@ -306,39 +304,19 @@ class FaceEncoder:
         time_s: float,
     ) -> list[Message]:
         """What one frame of the viewer's needs: a field, and perhaps another picture for the memory."""
-        if number % loop.encoder.settings.every:
+        if number % judgement.loop.encoder.settings.every:
             return []
-        planner = self._planner
-        frame = viewer.memory.driving(parameters)
-        if planner is None:
-            return self._field(loop, viewer, frame, picture, number)[1]
-        seen = planner.look(picture, replace(frame, motion=loop.encoder.field), time_s)
-        loop.encoder.mouth, loop.encoder.eyes = seen.mouth, seen.eyes
-        report, messages = self._field(loop, viewer, frame, picture, number)
-        if report.state is not LoopState.STEADY:
-            return messages
-        if loop.encoder.explained is not None:
-            other = planner.better_photo(picture, replace(frame, motion=report.field), loop.encoder.explained)
-            if other is not None:
-                loop.set_photo(other, viewer.memory.warp.photos[other].reference.picture)
-                report, messages = self._field(loop, viewer, frame, picture, number)
-        now = replace(frame, motion=report.field)
-        news = planner.propose(picture, now, seen, self._photo.identity_version, time_s)
-        for data in news:
-            reference = viewer.add_photo_message(data)
-            if reference is not None and reference.region is Region.WHOLE:
-                loop.set_photo(reference.photo_id, reference.picture)
-                messages = self._field(loop, viewer, frame, picture, number)[1]
-        return [Message(Channel.PHOTOS, data) for data in news] + messages
-
-    @staticmethod
-    def _field(
-        loop: ClosedLoop, viewer: ViewersCopy, frame: DrivingFrame, picture: Picture, number: int
-    ) -> tuple[LoopReport, list[Message]]:
-        flow = viewer.memory.warp.flow(frame, loop.encoder.photo_id)
-        report = loop.step(picture, flow, number % SEQUENCES)
-        data = report.data
-        return report, [] if data is None else [Message(Channel.MOTION, bytes((number % 256,)) + data)]
+        frame, sequence = viewer.memory.driving(parameters), number % SEQUENCES
+        look = judgement.look(picture, frame, sequence, time_s, self._photo.identity_version)
+        data = look.report.data
+        for message in look.news:
+            reference = viewer.add_photo_message(message)
+            if reference is not None:
+                judgement.came(reference)
+                if reference.region is Region.WHOLE:
+                    data = judgement.again(picture, frame, sequence).data
+        messages = [Message(Channel.PHOTOS, news) for news in look.news]
+        return messages if data is None else [*messages, Message(Channel.MOTION, bytes((number % 256,)) + data)]
 
     def _code(self, parameters: FrameParameters, time_ms: int) -> list[Message]:
         assert self._coder is not None

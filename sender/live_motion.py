@@ -25,9 +25,12 @@ from codec.hwfile import Channel, Message
 from codec.motion import distance
 from codec.motion_ack import acknowledged
 from codec.packets import MAX_BACK, MAX_RIDING, MAX_SECTIONS, Riding, frame_number
-from codec.parameters import Floats, FrameParameters, Picture, ReferenceFrame
+from codec.parameters import FrameParameters, Picture, ReferenceFrame
+from models.generator import DrivingFrame
 from receiver.concealment import Concealment
 from sender.closed_loop import ClosedLoop, LoopReport, LoopThread
+from sender.judgement import Judgement
+from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
 from sender.viewer import ViewersCopy
 
@@ -57,6 +60,10 @@ PACES = (2, 4, 8)
 CHAINS = ((0.01, 64), (0.05, 6), (1.0, 0))
 """Share of lost packets up to which a packet may hang on so many that are not acknowledged yet; 0: as ``MotionSettings``.
 Receipts are a second late, so short chains cost 1.5 times the bits, and long ones what hangs on a lost packet."""
+
+
+IDENTITY = b"\x11"
+"""First byte of an identity message."""
 
 
 @dataclass
@@ -94,6 +101,7 @@ class ViewerOfCall(ViewersCopy):
         self._concealment = Concealment(self._tables, period_ms)
         self._reconstruction = self._concealment.reconstruction
         self._on_way: deque[bytes] = deque()
+        self.version = 0
 
     def photo_sent(self, message: bytes) -> None:
         """A message of the photos channel has been handed over."""
@@ -102,10 +110,18 @@ class ViewerOfCall(ViewersCopy):
     def photo_acknowledged(self, photo_id: int) -> None:
         """The viewer has the oldest picture of that id which is on its way, and all that was sent before it."""
         while self._on_way:
-            reference = self.add_photo_message(self._on_way.popleft())
+            message = self._on_way.popleft()
+            if message[:1] == IDENTITY:
+                self.version = message[1]
+            reference = self.add_photo_message(message)
             if reference is not None and reference.photo_id == photo_id:
                 return
         logger.debug("photo %d was acknowledged but not sent", photo_id)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a picture is on its way."""
+        return bool(self._on_way)
 
     @property
     def photo(self) -> ReferenceFrame | None:
@@ -117,22 +133,25 @@ class ViewerOfCall(ViewersCopy):
         if self.reference is not None:
             self._concealment.push(self._decoder.decode(data), time_ms)
 
-    def flow_at(self, time_ms: float, unsent: FrameParameters | None = None) -> Floats | None:
-        """(256, 256, 2): the viewer's flow of a frame, without a field; None before it has anything to show. unsent: as good as
-        what it will show of a frame that is still to be sent."""
+    def frame_at(self, time_ms: float, unsent: FrameParameters | None = None) -> DrivingFrame | None:
+        """A frame as the viewer paints it, without a field; None before it has anything to show. unsent: as good as what it will
+        show of a frame that is still to be sent."""
         if self.reference is not None and unsent is not None:
-            return self.flow(unsent)
+            return self.memory.driving(unsent)
         shown = None if self.reference is None else self._concealment.at(time_ms)
-        return None if shown is None else self.flow(shown.parameters(self._tables))
+        return None if shown is None else self.memory.driving(shown.parameters(self._tables))
 
 
 class LiveMotion:
-    """A call's motion fields. The encoder's thread feeds it (``new_receiver``, ``sent``, ``frame``), the event loop tells it what
-    the viewer says (``photo_acknowledged``, ``acknowledge``) and takes what is ready (``take``). None of them waits.
+    """A call's motion fields, and the pictures for its memory.
 
-    period_ms: between two frames of the source. kbps: of the field, at first. log: JSON lines, one for each frame looked at.
-    clock: s. pause_s: see ``LoopThread``. paces: frames from one field to the next that ``every`` may choose from.
-    ``enabled``: off until somebody receives fields. ``report``: what the loop thinks of the newest frame that was taken.
+    The encoder's thread feeds it (``new_receiver``, ``sent``, ``frame``), the event loop tells it what the viewer says
+    (``photo_acknowledged``, ``acknowledge``) and takes what is ready (``take``, ``take_news``). None of them waits.
+
+    period_ms: between two frames of the source. kbps: of the field, at first. photos_kbps: of pictures after the first. log: JSON
+    lines, one for each frame looked at. clock: s. pause_s: see ``LoopThread``. paces: frames from one field to the next that
+    ``every`` may choose from. ``enabled``: off until somebody receives fields. ``report``: what the loop thinks of the newest
+    frame that was taken.
     """
 
     def __init__(
@@ -144,6 +163,7 @@ class LiveMotion:
         clock: Callable[[], float] = time.monotonic,
         pause_s: float = PAUSE_S,
         paces: Sequence[int] = PACES,
+        photos_kbps: float = 0.0,
     ) -> None:
         import cv2
 
@@ -154,8 +174,10 @@ class LiveMotion:
         self._model = model
         self._period_ms = period_ms
         self._loop = ClosedLoop(MotionSettings())
-        self._thread = LoopThread(self._loop, pause_s)
-        self._viewer = ViewerOfCall(model, period_ms)
+        self._thread: LoopThread[DrivingFrame] = LoopThread(self._loop, pause_s, self._look)
+        self._photos_kbps = photos_kbps
+        self._news: deque[bytes] = deque()
+        self._meet()
         self._budget = FieldBudget(kbps)
         self._budget_lock = threading.Lock()
         self._clock = clock
@@ -178,6 +200,10 @@ class LiveMotion:
         """The viewer says that a photo is there."""
         self._thread.order(lambda: self._take_photo(photo_id))
 
+    def take_news(self) -> list[bytes]:
+        """Messages of the photos' channel that are to be sent now."""
+        return [self._news.popleft() for _ in range(len(self._news))]
+
     def acknowledge(self, data: bytes) -> None:
         """The viewer says which motion packets it has decoded. Raises BitstreamError for bytes that do not."""
         for sequence in acknowledged(data):
@@ -198,7 +224,7 @@ class LiveMotion:
         self._offered = number
         self._times[number] = round(time_ms)
         spend = self._spend if seen else lambda: 0
-        self._thread.offer(picture, lambda: self._viewer.flow_at(time_ms, unsent), number, spend)
+        self._thread.offer(picture, lambda: self._viewer.frame_at(time_ms, unsent), number, spend)
 
     @property
     def every(self) -> int:
@@ -245,8 +271,25 @@ class LiveMotion:
             self._viewer.packet(message.data, message.time_ms)
 
     def _restart(self) -> None:
-        self._viewer = ViewerOfCall(self._model, self._period_ms)
+        self._meet()
         self._loop.restart()
+
+    def _meet(self) -> None:
+        """A viewer who has nothing."""
+        self._news.clear()
+        self._viewer = viewer = ViewerOfCall(self._model, self._period_ms)
+        planner = MemoryPlanner(viewer.memory, MemorySettings(self._photos_kbps)) if self._photos_kbps > 0 else None
+        self._judgement = Judgement(self._loop, viewer.memory, planner)
+
+    def _look(self, picture: Picture, frame: DrivingFrame, sequence: int, budget: int) -> LoopReport:
+        viewer = self._viewer
+        look = self._judgement.look(
+            picture, frame, sequence, self._clock(), viewer.version, budget, may_send=not viewer.waiting
+        )
+        for message in look.news:
+            viewer.photo_sent(message)
+            self._news.append(message)
+        return look.report
 
     def _take_photo(self, photo_id: int) -> None:
         before = self._viewer.photo

@@ -31,7 +31,7 @@ from sender.capture import Source, has_sound, open_source
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
 from sender.live_motion import LiveMotion
 from sender.tracking import FaceTracker
-from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceTrack
+from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceOptions, VoiceTrack
 from transport.control import Control
 from transport.face_rate import FaceRate
 from transport.feedback import LinkState
@@ -58,6 +58,9 @@ SLOW_SETUP_S = 0.5
 
 FACE_FIRST_S = 2.5
 """How long the better photo waits for the face to begin."""
+
+VOICES = {"normal": VoiceOptions(20_000, 40), "low": VoiceOptions(16_000, 80), "lowest": VoiceOptions(12_000, 120)}
+"""The voice by the rate that was asked for: the face rides in its packets, so they are as long as the face can wait."""
 
 PREPARED_S = 4.0
 """What of a file is looked at, at most, before anybody has come."""
@@ -186,7 +189,9 @@ class _Sender:
         warm_up(FaceModel.load())
         if settings.motion == "auto":
             period_ms = frame_period_ms(source.fps)
-            self._motion = LiveMotion(FaceModel.load(), period_ms, FIELDS[settings.rate][0], settings.log)
+            self._motion = LiveMotion(
+                FaceModel.load(), period_ms, FIELDS[settings.rate][0], settings.log, photos_kbps=settings.photos_kbps
+            )
             stack.callback(self._motion.close)
         encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate), self._motion)
         recorder = None
@@ -274,8 +279,8 @@ class _Sender:
         if not settings.audio:
             return None
         if settings.play is None or settings.microphone is not None:
-            return MicrophoneTrack(settings.microphone)
-        return FileAudioTrack(settings.play) if has_sound(settings.play) else None
+            return MicrophoneTrack(settings.microphone, VOICES[settings.rate])
+        return FileAudioTrack(settings.play, VOICES[settings.rate]) if has_sound(settings.play) else None
 
     def _begin_voice(self, video_began: float) -> None:
         """video_began: monotonic time of the file's time stamp 0."""
@@ -367,6 +372,8 @@ class _Sender:
             return
         if self._rate is not None:
             self._protect(self._rate.beside_photo(peer.photo_travels or not self._photos.empty(), time.monotonic()))
+        for data in self._motion.take_news() if self._motion is not None else []:
+            self._photos.put_nowait(data)
         for message in messages:
             if message.channel is Channel.PHOTOS:
                 self._photos.put_nowait(message.data)

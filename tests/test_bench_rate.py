@@ -21,9 +21,9 @@ def result():
     loss = {"rung": "low", "again": 1, "echo": 0, "kbps": 2.0, "rms_ratio": 1.2, "freeze_ms": 40.0}
     return {
         "payload": {
-            "rungs": {name: RUNG for name in NAMES},
+            "rungs": dict.fromkeys(NAMES, RUNG),
             "times_ms": {"encode": 0.2, "decode": 0.05},
-            "loss": {name: loss for name in wire.RATES},
+            "loss": dict.fromkeys(wire.RATES, loss),
             "burst_of_10_px": {"robust": [11.0, 5.0, 0.45, 0.4, 0.4]},
         },
         "wire": calls,
@@ -63,7 +63,7 @@ def test_the_text_says_what_was_not_reached(result):
 
 def test_the_wire_costs_less_the_more_frames_a_packet_has(result, tmp_path):
     points = [{"kbps": kbps, "rms": rms, "p99": 2 * rms} for kbps, rms in ((2.0, 0.2), (1.0, 0.5))]
-    curve = {name: points for name in rate_figure.CURVE}
+    curve = dict.fromkeys(rate_figure.CURVE, points)
     on_wire = rate_figure.on_the_wire(curve, rate.overheads(result["wire"]))
     assert set(on_wire) == {"in the voice's packets", "in packets of silence", "data channel"}
     channel = on_wire["data channel"]

@@ -1,6 +1,7 @@
 """Whole calls: signalling, sender and receiver as processes, real WebRTC over loopback, a real face."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -60,7 +61,8 @@ class Processes:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         command = [*PROGRAM, *map(str, arguments)]
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        environment = os.environ | {"PYTHONFAULTHANDLER": "1"}  # one that is aborted says where it was
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
         self._all.append(process)
         return process
 
@@ -99,7 +101,11 @@ def sending(seconds: float) -> list[object]:
 
 
 def figures(process: subprocess.Popen[str], timeout: float = 60) -> dict:
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        raise AssertionError(f"it does not end:\n{process.communicate()[1][-5000:]}") from None
     assert process.returncode == 0, err
     return dict(json.loads(out[out.index("{\n") :]))
 
@@ -263,7 +269,6 @@ def test_the_demo_reports_what_an_end_says(tmp_path):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.slow  # both ends once span for minutes after pasting: to be found before it counts again
 def test_copy_and_paste_signalling(processes):
     sender = processes.start("send", "--room", "x", "--signal", "paste", *sending(8))
     receiver = processes.start("receive", "--room", "x", "--signal", "paste", "--sink", "null", "--json")

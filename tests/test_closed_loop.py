@@ -191,7 +191,7 @@ def test_a_region_that_motion_cannot_explain_is_unsure_there_only():
 
 def test_the_thread_never_holds_up_the_one_who_offers_and_drops_old_frames():
     photo = drawn()
-    thread = LoopThread(ClosedLoop(MotionSettings(reliable=True)))
+    thread: LoopThread[Floats] = LoopThread(ClosedLoop(MotionSettings(reliable=True)))
     thread.set_photo(0, photo)
     asked = []
 

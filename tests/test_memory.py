@@ -2,7 +2,9 @@
 
 import contextlib
 import itertools
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +18,7 @@ from codec.motion import MAX_MOTION, NONE, Change, MotionDecoder, encode_motion,
 from codec.motion_grid import POINTS
 from codec.parameters import SIZE, Camera, FrameParameters, Region
 from codec.photo import Photo, chunks, encode_identity, encode_photo
-from codec.photo_update import Rectangle, read_update, residual, update_message
+from codec.photo_update import Rectangle, decode_residual, read_update, residual, update_message
 from codec.still import encode_still
 from models.memory import PhotoMemory
 from models.regions import rectangle
@@ -202,6 +204,23 @@ def test_both_memories_stay_identical(plan, lost):
         np.testing.assert_array_equal(photo.reference.picture, other.reference.picture)
         np.testing.assert_array_equal(photo.vertices, other.vertices)
         assert photo.reference.region is other.reference.region
+
+
+@pytest.mark.parametrize("case", json.loads((Path(__file__).parent / "golden" / "memory.json").read_text()))
+def test_golden_updates(case):
+    update = read_update(bytes.fromhex(case["message"]))
+    box = update.rectangle
+    for name in ("photo_id", "base_id", "identity_version", "region"):
+        assert getattr(update, name) == case[name]
+    assert [box.left, box.top, box.width, box.height] == case["rectangle"]
+    assert update.fit.tolist() == case["fit"]
+    if case["control"] is None:
+        assert update.field is None
+    else:
+        assert update.field is not None
+        assert (update.field.control.reshape(-1).tolist(), update.field.mouth) == (case["control"], case["mouth"])
+    still = decode_residual(update, bytes.fromhex(case["still"]))
+    np.testing.assert_allclose(still.mean((0, 1)), case["mean"], atol=0.5)
 
 
 def moved(seed, strength):

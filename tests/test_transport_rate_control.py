@@ -131,6 +131,6 @@ def test_on_a_narrow_link_the_motion_field_gives_way_first() -> None:
     for before, rung in pairwise(ladder):
         assert rung.field_kbps < before.field_kbps or rung.name != before.name
     controller = RateController(ladder)
-    state = LinkState(10.0, 0.0, 0.3, 13.2, 14.0, 0.1)
+    state = LinkState(10.0, 0.0, 0.3, 13.8, 14.5, 0.1)
     rung = ladder[controller.update(state)]
     assert (rung.name, rung.field_kbps) == ("normal", FIELDS["normal"][1])

@@ -31,6 +31,9 @@ FACE, PHOTO = 120, 121
 _MOST = 1150
 """Bytes of a packet's content, so that it fits one datagram."""
 
+_HESITATION = 0.005
+"""Seconds until a photo is asked again that did not ride when it wanted to."""
+
 _BEHIND = 1.5
 """Packet lengths after which a voice is not waited for any longer."""
 
@@ -92,7 +95,10 @@ class CarrierTrack(MediaStreamTrack):
                 return self._with_voice(self._spoken.popleft(), now)
             due = self._vehicle_due(now)
             if due is not None and due <= now:
-                return self._vehicle(now)
+                vehicle = self._vehicle(now)
+                if vehicle is not None:
+                    return vehicle
+                due = now + _HESITATION
             self._wake.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if due is None else due - now)
@@ -128,20 +134,30 @@ class CarrierTrack(MediaStreamTrack):
     def _with_voice(self, packet: av.Packet[Any], now: float) -> av.Packet[Any]:
         assert self._voice is not None
         spoken = self._voice.time_of(packet.pts or 0)
-        return self._load(parse(bytes(packet)), now if spoken is None else spoken, now)
+        parsed = parse(bytes(packet))
+        return self._load(parsed, self._riding(parsed, now), now if spoken is None else spoken, now)
 
-    def _vehicle(self, now: float) -> av.Packet[Any]:
-        self.vehicles += 1
+    def _vehicle(self, now: float) -> av.Packet[Any] | None:
+        """A packet of silence; None if nothing wants to ride in it after all."""
         apart = (now - self._packet_at) * 1000
-        return self._load(empty(min(120, max(20, 20 * round(min(apart, 120.0) / 20)))), now, now)
+        packet = empty(min(120, max(20, 20 * round(min(apart, 120.0) / 20))))
+        riding = self._riding(packet, now)
+        if not riding:
+            return None
+        self.vehicles += 1
+        return self._load(packet, riding, now, now)
 
-    def _load(self, packet: OpusPacket, at: float, now: float) -> av.Packet[Any]:
+    def _riding(self, packet: OpusPacket, now: float) -> list[Extension]:
+        """What goes with a packet: all messages that wait, and of a photo what may."""
         riding = [Extension(FACE, message) for message in self._messages]
         self._messages.clear()
         room = _MOST - sum(map(len, packet.frames)) - sum(len(extension.data) for extension in riding)
         chunk = self.photos.chunk(now, self.packets, room) if self.photos is not None else None
         if chunk is not None:
             riding.append(Extension(PHOTO, chunk))
+        return riding
+
+    def _load(self, packet: OpusPacket, riding: list[Extension], at: float, now: float) -> av.Packet[Any]:
         out: av.Packet[Any] = av.Packet(write(extended(packet, riding) if riding else packet))
         out.pts = round((at - self._origin) * RATE)
         out.time_base = Fraction(1, RATE)

@@ -31,16 +31,16 @@ class Rung:
 
 LADDERS: dict[str, tuple[Rung, ...]] = {
     "opus": (
-        Rung("normal", 1, 25, "opus", 11.8),
-        Rung("low", 2, 25, "opus", 6.4),
+        Rung("normal", 1, 25, "opus", 12.3),
+        Rung("low", 2, 25, "opus", 6.6),
         Rung("lowest", 4, 25, "opus", 3.5),
         Rung("lowest", 4, 12.5, "opus", 2.0),
     ),
     "datachannel": (
-        Rung("normal", 1, 25, "datachannel", 21.5),
-        Rung("low", 2, 25, "datachannel", 11.7),
-        Rung("lowest", 4, 25, "datachannel", 6.5),
-        Rung("lowest", 4, 12.5, "datachannel", 3.5),
+        Rung("normal", 1, 25, "datachannel", 20.1),
+        Rung("low", 2, 25, "datachannel", 10.8),
+        Rung("lowest", 4, 25, "datachannel", 5.5),
+        Rung("lowest", 4, 12.5, "datachannel", 2.9),
     ),
 }
 """By carrier: what is said in ``hello`` decides it for the call; measured by ``bench wire``."""

@@ -1,0 +1,77 @@
+"""One look at a frame: what the viewer sees of it, the field that it gets, and the picture that the memory needs.
+
+What ``encode`` and a call share. In a file a new picture is there at once; in a call it travels, and the viewer says when it has come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from codec.motion import MAX_MOTION
+from codec.parameters import Picture, ReferenceFrame, Region
+from models.generator import DrivingFrame
+from models.memory import PhotoMemory
+from sender.closed_loop import ClosedLoop, LoopReport, LoopState
+from sender.memory import MemoryPlanner
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """report: of the closed loop. news: messages of a new picture, which the memory does not have yet."""
+
+    report: LoopReport
+    news: list[bytes]
+
+
+class Judgement:
+    """A sender's view of its viewer. Not thread-safe.
+
+    memory: the copy of the viewer's. planner: None for one photo.
+    """
+
+    def __init__(self, loop: ClosedLoop, memory: PhotoMemory, planner: MemoryPlanner | None) -> None:
+        self.loop = loop
+        self.memory = memory
+        self.planner = planner
+
+    def came(self, reference: ReferenceFrame) -> None:
+        """The viewer has another picture, and so has the memory here."""
+        if reference.region is Region.WHOLE:
+            self.loop.set_photo(reference.photo_id, reference.picture)
+
+    def look(
+        self,
+        picture: Picture,
+        frame: DrivingFrame,
+        sequence: int,
+        time_s: float,
+        version: int,
+        budget: int = MAX_MOTION,
+        may_send: bool = True,
+    ) -> Look:
+        """picture: of the camera. frame: as the viewer paints it, without a field. version: of the identity. budget: bytes of the
+        field. may_send: whether a new picture can travel now."""
+        planner, encoder = self.planner, self.loop.encoder
+        if planner is None:
+            return Look(self._field(picture, frame, sequence, budget), [])
+        seen = planner.look(picture, replace(frame, motion=encoder.field), time_s)
+        encoder.mouth, encoder.eyes = seen.mouth, seen.eyes
+        report = self._field(picture, frame, sequence, budget)
+        if report.state is not LoopState.STEADY:
+            return Look(report, [])
+        if encoder.explained is not None and budget > 0:
+            other = planner.better_photo(picture, replace(frame, motion=report.field), encoder.explained)
+            if other is not None:
+                self.loop.set_photo(other, self.memory.warp.photos[other].reference.picture)
+                report = self._field(picture, frame, sequence, budget)
+        if not may_send:
+            return Look(report, [])
+        return Look(report, planner.propose(picture, replace(frame, motion=report.field), seen, version, time_s))
+
+    def _field(self, picture: Picture, frame: DrivingFrame, sequence: int, budget: int = MAX_MOTION) -> LoopReport:
+        flow = self.memory.warp.flow(frame, self.loop.encoder.photo_id)
+        return self.loop.step(picture, flow, sequence, budget)
+
+    def again(self, picture: Picture, frame: DrivingFrame, sequence: int) -> LoopReport:
+        """The field of the same frame once more, from a photo that has just come."""
+        return self._field(picture, frame, sequence)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from codec.motion import FADE_FRAMES, KEPT, MotionField, distance
 
-EASE = 0.7
-"""How much of the way to a field that has just come a call's viewer goes with each frame: less flicker, a little later."""
+EASE = 0.5
+"""How much of the way to a field that has just come a call's viewer goes with each frame, while it knows no younger one: less
+flicker, a little later."""
 
 EASED = 3
 """Frames from one picture to the next, at most, between which it is eased."""
@@ -44,7 +45,8 @@ class MotionTrack:
         field = self._at(sequence, photos)
         if self._ease == 1.0:
             return field
-        if self._shown is not None and field is not None:
+        ahead = any(distance(s, sequence) > 0 for s in self._fields)
+        if self._shown is not None and field is not None and not ahead:
             since, before = distance(sequence, self._shown[0]), self._shown[1]
             if 0 < since <= EASED and before.photo_id == field.photo_id:
                 field = before.towards(field, 1 - (1 - self._ease) ** since)

@@ -14,6 +14,7 @@ from codec.motion import MotionField
 from codec.motion_grid import CELL as MOTION_CELL
 from codec.motion_grid import GRID, UNIT
 from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame, Region
+from models.fading import Fading
 from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
 from models.openings import Openings, darken
@@ -82,6 +83,7 @@ class Warp(Generator):
         self.regions = Regions(face_model.mean, self.triangles)
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
+        self._fading = Fading()
 
     def prepare(self, reference: ReferenceFrame) -> None:
         import cv2
@@ -106,6 +108,7 @@ class Warp(Generator):
         """Empty the memory: another sender."""
         self.photos.clear()
         self._latest = None
+        self._fading.reset()
 
     def flow(self, frame: DrivingFrame, photo_id: int | None = None) -> Floats:
         """(256, 256, 2) float32: where in a photo each pixel of the frame comes from, absolute x, y, pixels.
@@ -148,7 +151,11 @@ class Warp(Generator):
         return self.photo if frame.motion is None else self.photos.get(frame.motion.photo_id, self.photo)
 
     def generate(self, frame: DrivingFrame) -> Picture:
-        return self.painted(frame, self.source(frame))
+        def by(field: MotionField) -> Picture:
+            of = replace(frame, motion=field)
+            return self.painted(of, self.source(of))
+
+        return self._fading.mix(frame.motion, self.painted(frame, self.source(frame)), by)
 
     def painted(self, frame: DrivingFrame, photo: Photo) -> Picture:
         """(256, 256, 3) uint8: a frame from a given photo, by geometry alone."""

@@ -46,7 +46,8 @@ class EncoderSettings:
     is over (a file); in a call they would be stale. photo_bytes: most that a photo may take; first_photo_bytes: one that
     is sent before it over a slow link. rung: of the parameter codec (``Tables.names``). reliable: every packet arrives (a
     file), so keys count as acknowledged at once. motion: a residual motion field for every second frame; for files only.
-    photos_kbps: for pictures after the first, where there is motion.
+    photos_kbps: for pictures after the first, where there is motion. silence: packets of a face that does not move are left out
+    (``codec.reconstruction.LONGEST_SILENCE``).
     """
 
     reference: str | Tracked = "auto"
@@ -58,6 +59,7 @@ class EncoderSettings:
     reliable: bool = False
     motion: bool = False
     photos_kbps: float = 0.0
+    silence: bool = False
 
 
 class FaceEncoder:
@@ -216,7 +218,7 @@ class FaceEncoder:
         self._photo = self._choose_photo([t for _, t in opening])
         self._last = self._last_sent = self._photo.parameters
         self._fitter.restart()
-        self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points())
+        self._coder = ParameterEncoder(self._settings.rung, points=self._seen_points(), silence=self._settings.silence)
         self._coder.set_reference(self._photo.fit, window_integers(self._photo.parameters.window))
         messages = self._heed() or self._session()
         if self._judgement is not None and self._viewer is not None:

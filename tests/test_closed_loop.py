@@ -10,6 +10,7 @@ import pytest
 
 from codec.motion import LIFETIMES, MotionDecoder
 from codec.motion_track import MotionTrack
+from codec.parameters import Floats
 from sender.closed_loop import ClosedLoop, LoopState, LoopThread
 from sender.motion import MotionEncoder, MotionSettings
 

@@ -54,15 +54,20 @@ def opened(generator=None):
     return memory, messages
 
 
+def still(memory, frame):
+    """A frame without the cross-fades of what is shown in order."""
+    return memory.warp.painted(frame, memory.warp.source(frame))
+
+
 def update(memory, picture, region=Region.WHOLE, box=None, photo_id=1, base=0, of=None):
     """The messages of an update towards a picture."""
     of = of or parameters()
     planner = MemoryPlanner(memory, MemorySettings())
     draft = planner._draft(memory.driving(of), memory.warp.photos[base])
     box = box or Rectangle(0, 0, SIZE, SIZE)
-    still = encode_still(residual(picture, draft.painted)[box.rows, box.columns], 60)
-    start = update_message(photo_id, base, 0, region, box, draft.parameters, draft.coded_fit, draft.motion, still)
-    return [start, *chunks(photo_id, still)]
+    coded = encode_still(residual(picture, draft.painted)[box.rows, box.columns], 60)
+    start = update_message(photo_id, base, 0, region, box, draft.parameters, draft.coded_fit, draft.motion, coded)
+    return [start, *chunks(photo_id, coded)]
 
 
 def test_an_update_brings_the_new_picture():
@@ -96,9 +101,9 @@ def test_mouth_and_eyes_come_from_the_picture_that_the_field_names():
     for message in update(memory, scene(2), Region.MOUTH, Rectangle(64, 104, 128, 120), photo_id=8):
         memory.add(message)
     frame = memory.driving(parameters(), no_motion(0, 0))
-    plain = memory.warp.generate(frame)
+    plain = still(memory, frame)
     assert frame.motion is not None
-    named = memory.warp.generate(replace(frame, motion=replace(frame.motion, mouth=8)))
+    named = still(memory, replace(frame, motion=replace(frame.motion, mouth=8)))
     share = memory.warp.regions.share(Region.MOUTH, frame.visibility, frame.vertices)
     assert share is not None
     left, top, right, bottom = share.box
@@ -106,7 +111,7 @@ def test_mouth_and_eyes_come_from_the_picture_that_the_field_names():
     assert changed[top:bottom, left:right][share.weight > 0.9].mean() > 10
     changed[top:bottom, left:right][share.weight > 0] = 0
     assert changed.max() == 0
-    nobody = memory.warp.generate(replace(frame, motion=replace(frame.motion, mouth=9)))
+    nobody = still(memory, replace(frame, motion=replace(frame.motion, mouth=9)))
     np.testing.assert_array_equal(nobody, plain)
 
 
@@ -117,9 +122,24 @@ def test_a_region_joins_without_a_seam_where_the_light_has_changed():
     for message in update(memory, brighter, photo_id=2):
         memory.add(message)
     assert frame.motion is not None
-    base = memory.warp.generate(frame)
-    named = memory.warp.generate(replace(frame, motion=replace(frame.motion, mouth=2)))
+    base = still(memory, frame)
+    named = still(memory, replace(frame, motion=replace(frame.motion, mouth=2)))
     assert np.abs(named.astype(int) - base).mean() < 1.0
+
+
+def test_a_change_of_picture_is_faded():
+    memory, _ = opened()
+    for message in update(memory, scene(2)):
+        memory.add(message)
+    frames = [memory.driving(parameters(), no_motion(n, int(n > 1))) for n in range(6)]
+    shown = [memory.warp.generate(frame).astype(int) for frame in frames]
+    old, new = (still(memory, frame).astype(int) for frame in (frames[0], frames[-1]))
+    whole = np.abs(new - old).mean()
+    parts = [np.abs(picture - old).mean() / whole for picture in shown]
+    assert parts[:2] == [0.0, 0.0]
+    assert parts[2] == pytest.approx(1 / 3, abs=0.02)
+    assert parts[3] == pytest.approx(2 / 3, abs=0.02)
+    assert parts[4:] == [1.0, 1.0]
 
 
 def hostile():

@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +216,11 @@ PHOTOS = (
 
 
 async def _run(seconds: float) -> dict[str, Any]:
+    return await calls(seconds) | await trials()
+
+
+async def calls(seconds: float) -> dict[str, Any]:
+    """Steady calls, all at once: each carrier at each rate, without a voice and beside one."""
     jobs: dict[str, Any] = {}
     for name, rate in RATES.items():
         for carrier in (OPUS, DATA_CHANNEL):
@@ -225,16 +230,19 @@ async def _run(seconds: float) -> dict[str, Any]:
     figures = await _together(jobs)
     for name, milliseconds in VOICES_MS.items():
         both, alone = figures[f"{OPUS} {name}, beside a voice"], figures.pop(f"voice alone {name}")
-        both |= {
-            "voice_apart_kbps": round(both["forward_kbps"] - alone["forward_kbps"], 3),
-            "voice_packet_ms": milliseconds,
-        }
-    trials: dict[str, Any] = {
+        apart = round(both["forward_kbps"] - alone["forward_kbps"], 3)
+        both |= {"voice_apart_kbps": apart, "voice_packet_ms": milliseconds}
+    return figures
+
+
+async def trials(photos: Sequence[tuple[str, str, int]] = PHOTOS) -> dict[str, Any]:
+    """Photos beside a face on narrow links, and an outage, all at once."""
+    jobs: dict[str, Any] = {
         f"photo, {carrier} {wanted}, {kbps} kbps": photo_beside_face(carrier, wanted, f"rate={kbps},delay=50,seed=1")
-        for carrier, wanted, kbps in PHOTOS
+        for carrier, wanted, kbps in photos
     }
-    trials["outage of 2 s"] = outage("outage=3-5,delay=50,seed=1", 5.0)
-    return figures | await _together(trials)
+    jobs["outage of 2 s"] = outage("outage=3-5,delay=50,seed=1", 5.0)
+    return await _together(jobs)
 
 
 async def _together(jobs: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from codec.motion import FADE_FRAMES, KEPT, MotionField, distance
 
-EASE = 0.5
+EASE = 0.7
 """How much of the way to a field that has just come a call's viewer goes with each frame, while it knows no younger one: less
 flicker, a little later."""
 

@@ -40,7 +40,7 @@ class MemorySettings:
 
     kbps: float = 3.0
     saved_s: float = 12.0
-    quality: int = 35
+    quality: int = 40
     patch_quality: int = 40
     hysteresis: float = 0.12
     looked_at: int = 6

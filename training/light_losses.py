@@ -23,11 +23,11 @@ class LightWeights:
     touched without good reason: LPIPS likes a tint that nobody asked for.
     """
 
-    l1: float = 1.5
-    edges: float = 0.5
-    alex: float = 0.6
-    vgg: float = 0.5
-    change: float = 0.2
+    l1: float = 1.0
+    edges: float = 0.3
+    alex: float = 1.2
+    vgg: float = 1.0
+    change: float = 0.05
 
 
 class PerceptualDistance(nn.Module):

@@ -45,7 +45,7 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
 }
 """By carrier: what is said in ``hello`` decides it for the call; measured by ``bench wire``."""
 
-FIELDS: dict[str, tuple[float, ...]] = {"normal": (1.8, 0.6), "low": (1.2, 0.4), "lowest": (0.8, 0.0)}
+FIELDS: dict[str, tuple[float, ...]] = {"normal": (1.8, 0.6), "low": (1.2, 0.4), "lowest": (0.8, 0.25)}
 """kbps that the motion field may take at most, by the rung's name, dearest first. It rides in the parameters' messages."""
 
 

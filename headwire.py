@@ -237,6 +237,89 @@ def fit(
 
 
 @app.command()
+def reenact(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Whose face: a photo or a video.")],
+    driver: Annotated[Path, typer.Argument(metavar="DRIVER", help="Who moves it: a video.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".mp4, .mkv or .y4m, at the driver's rate.")],
+    model: ModelOption = "auto",
+    absolute: Annotated[bool, typer.Option("--absolute", help="The driver's pose as it is, not its movement.")] = False,
+    own_neutral: Annotated[
+        bool, typer.Option("--own-neutral/--keep-neutral", help="Take the driver's face at rest off its expression.")
+    ] = True,
+    driver_identity: Annotated[
+        bool, typer.Option("--driver-identity", help="Ablation: the mesh of the driver's identity.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The expression and head movement of one person on the face of another."""
+    from sender.editing import ReenactSettings
+    from sender.editing import reenact as reenact_files
+
+    settings = ReenactSettings(source, driver, target, model, absolute, own_neutral, driver_identity)
+    _report(reenact_files(settings), None, as_json)
+
+
+@app.command()
+def edit(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo of a face.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".png, .jpg, or a video that moves there.")],
+    smile: Annotated[float, typer.Option(help="1: a full smile; -1: corners down.")] = 0.0,
+    open_mouth: Annotated[float, typer.Option(help="1: wide open.")] = 0.0,
+    close_eyes: Annotated[float, typer.Option(help="1: shut.")] = 0.0,
+    gaze: Annotated[str, typer.Option(metavar="X,Y", help="Degrees to the right of the picture, down.")] = "0,0",
+    yaw: Annotated[float, typer.Option(help="Degrees more, to the left of the picture.")] = 0.0,
+    pitch: Annotated[float, typer.Option(help="Degrees more, down.")] = 0.0,
+    roll: Annotated[float, typer.Option(help="Degrees more, clockwise.")] = 0.0,
+    expression: Annotated[
+        list[str] | None, typer.Option(metavar="MODE=VALUE", help="Expression mode 1 to 28, standard deviations more.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, max=600, help="Of the video; default 2.")] = None,
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Another expression, gaze or pose for the face of a photo."""
+    from codec.controls import Edit, parse_gaze, parse_modes
+    from sender.editing import edit as edit_photo
+
+    change = Edit(smile, open_mouth, close_eyes, parse_gaze(gaze), yaw, pitch, roll, parse_modes(expression or []))
+    _report(edit_photo(photo, target, change, model, seconds), None, as_json)
+
+
+@app.command()
+def frontalise(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A photo or a video.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A picture for a photo, a video for a video.")],
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Turn the head to the front."""
+    from sender.editing import frontalise as frontalise_file
+
+    _report(frontalise_file(source, target, model), None, as_json)
+
+
+@app.command()
+def view(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo of a face.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A video; a picture with --yaw, --pitch or --roll.")],
+    yaw: Annotated[float, typer.Option(help="This view alone: degrees more, to the left of the picture.")] = 0.0,
+    pitch: Annotated[float, typer.Option(help="This view alone: degrees more, down.")] = 0.0,
+    roll: Annotated[float, typer.Option(help="This view alone: degrees more, clockwise.")] = 0.0,
+    turn: Annotated[float, typer.Option(min=0, help="How far the video turns to both sides, degrees.")] = 30.0,
+    nod: Annotated[float, typer.Option(min=0, help="How far it nods, degrees.")] = 15.0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, max=600, help="Of the video; default 5.")] = None,
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """The head of a photo from other sides: a video of it turning, or one view."""
+    from codec.controls import Edit
+    from sender.editing import view as view_photo
+
+    pose = Edit(yaw=yaw, pitch=pitch, roll=roll)
+    _report(view_photo(photo, target, pose, model, seconds, turn, nod), None, as_json)
+
+
+@app.command()
 def models(as_json: JsonOption = False) -> None:
     """Networks and weights: provenance, sha256, size, speed on this machine."""
     from models.zoo import models as list_models

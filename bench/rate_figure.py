@@ -63,8 +63,8 @@ def draw(path: Path, curve: Mapping[str, Sequence[Point]], wire: Mapping[str, Se
     for i, (carrier, line) in enumerate(wire.items()):
         for frames, style in ((1, "o-"), (4, "s--")):
             some = [p for p in line if p["frames"] == frames]
-            label = carrier if frames == 1 else None
-            axes[1].plot([p["kbps"] for p in some], [p["rms"] for p in some], style, ms=4, color=f"C{i}", label=label)
+            shown = carrier if frames == 1 else "_"
+            axes[1].plot([p["kbps"] for p in some], [p["rms"] for p in some], style, ms=4, color=f"C{i}", label=shown)
     axes[1].plot([], [], "s--", ms=4, color="grey", label="4 frames a packet, +120 ms")
     for axis, title in zip(axes, ("payload", "wire, forward, every header"), strict=True):
         axis.set_xlabel(f"{title}, kbps at 25 frames a second")
@@ -73,7 +73,8 @@ def draw(path: Path, curve: Mapping[str, Sequence[Point]], wire: Mapping[str, Se
         axis.minorticks_off()
         axis.axhline(0.5, color="grey", lw=0.8, ls=":")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+    axes[0].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="lower left", ncols=2)
     axes[0].set_ylabel("rms error of the projected mesh, px (face 141 px)")
     axes[0].set_ylim(0, None)
     figure.tight_layout()

@@ -12,7 +12,7 @@ is measured on the person's own face.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -100,6 +100,31 @@ def _within(name: str, value: float, limit: float, unit: str) -> None:
         raise UsageError(f"{name} {value:g} is out of range: choose a number from {-limit:g} to {limit:g}{unit}")
 
 
+def parse_gaze(text: str) -> tuple[float, float]:
+    """X,Y of the command line. Raises UsageError."""
+    try:
+        right, down = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--gaze {text} is not two numbers: give degrees to the right and down, such as 15,-5"
+        ) from None
+    return right, down
+
+
+def parse_modes(texts: Sequence[str]) -> dict[int, float]:
+    """Each MODE=VALUE of the command line. Raises UsageError."""
+    found: dict[int, float] = {}
+    for text in texts:
+        mode, _, value = text.partition("=")
+        try:
+            found[int(mode)] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--expression {text} is not MODE=VALUE: give a mode and a number, such as 1=2.5"
+            ) from None
+    return found
+
+
 def edited(
     model: FaceModel, identity: Floats, parameters: FrameParameters, edit: Edit, part: float = 1.0
 ) -> FrameParameters:
@@ -126,8 +151,7 @@ def smile(model: FaceModel, shape: Floats) -> NDArray[np.float64]:
     for corner, eye in _CORNERS:
         towards = shape[eye, :2] - shape[corner, :2]
         way[corner] = SMILE * width * towards / np.linalg.norm(towards)
-    together = [pair for pair in _MIDDLE_LIPS]
-    return _direction(model, way, apart=dict.fromkeys(together, 0.0), held=_other("lips"))
+    return _direction(model, way, apart=dict.fromkeys(_MIDDLE_LIPS, 0.0), held=_other("lips"))
 
 
 def open_mouth(model: FaceModel, shape: Floats) -> NDArray[np.float64]:

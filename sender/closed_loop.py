@@ -98,6 +98,11 @@ class ClosedLoop:
         self._unexplained = 0
         self._to_take_back = 0
 
+    @property
+    def uneasy(self) -> bool:
+        """Whether the last frame was unexplained, and another look decides."""
+        return 0 < self._unexplained < self.settings.patience
+
     def set_photo(self, photo_id: int, picture: Picture) -> None:
         """The viewer paints from this photo, as decoded, from now on."""
         self.encoder.set_photo(photo_id, picture)

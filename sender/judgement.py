@@ -57,8 +57,10 @@ class Judgement:
         seen = planner.look(picture, replace(frame, motion=encoder.field), time_s)
         encoder.mouth, encoder.eyes = seen.mouth, seen.eyes
         report = self._field(picture, frame, sequence, budget)
-        if report.state is not LoopState.STEADY:
+        if report.state is LoopState.COVERED:
             return Look(report, [])
+        if report.state is LoopState.CHANGED:
+            return Look(report, planner.renew(picture, frame, version) if may_send else [])
         if encoder.explained is not None and budget > 0:
             other = planner.better_photo(picture, replace(frame, motion=report.field), encoder.explained)
             if other is not None:

@@ -219,7 +219,8 @@ class LiveMotion:
         """A frame to look at. seen: it shows a face; without one the field is held. unsent: its numbers, where they wait for
         their bundle: so its field can ride with them; else the viewer's own are taken."""
         number = frame_number(time_ms / 1000, self._period_ms)
-        if not self.enabled or (self._offered is not None and 0 <= distance(number, self._offered) < self.every):
+        pace = 1 if self._loop.uneasy else self.every
+        if not self.enabled or (self._offered is not None and 0 <= distance(number, self._offered) < pace):
             return
         self._offered = number
         self._times[number] = round(time_ms)

@@ -31,15 +31,16 @@ from sender.motion import Explained, MotionEncoder
 class MemorySettings:
     """What the memory may cost. kbps: mean, after the first photo; 0: nothing is ever sent.
 
-    saved_s: seconds of that which may be saved up. quality: of a whole photo, patch_quality: of a patch, 0..100. hysteresis: share by
-    which another picture must be better for mouth or eyes, or another photo for all, to be taken from it. looked_at: pictures
-    compared, at most. worth: grey values of error in a region from which a patch is worth its bytes. better: share by which the
-    picture must have become worse since the last photo for another to be worth its bytes. speed: of the still's encoder.
-    patches: share of the bytes that is for patches.
+    saved_s: seconds of that which may be saved up, first_s: as if they were at the start. quality: of a whole photo, patch_quality:
+    of a patch, 0..100. hysteresis: share by which another picture must be better for mouth or eyes, or another photo for all, to be
+    taken from it. looked_at: pictures compared, at most. worth: grey values of error in a region from which a patch is worth its
+    bytes. better: share by which the picture must have become worse since the last photo for another to be worth its bytes. speed:
+    of the still's encoder. patches: share of the bytes that is for patches.
     """
 
     kbps: float = 3.0
     saved_s: float = 12.0
+    first_s: float = 2.0
     quality: int = 40
     patch_quality: int = 40
     hysteresis: float = 0.12
@@ -99,7 +100,8 @@ class MemoryPlanner:
     def __init__(self, memory: PhotoMemory, settings: MemorySettings) -> None:
         self.settings = settings
         self._memory = memory
-        self._bytes = {Region.WHOLE: 0.0, Region.MOUTH: 0.0}
+        first = settings.kbps * 125 * settings.first_s
+        self._bytes = {Region.WHOLE: first * (1 - settings.patches), Region.MOUTH: first * settings.patches}
         self._at_s: float | None = None
         self._used: dict[int, float] = {}
         self._chosen = {Region.MOUTH: NONE, Region.EYES: NONE}
@@ -211,6 +213,14 @@ class MemoryPlanner:
                 self._patched_s[region] = time_s
                 return self._patch(region, picture, frame, base, identity_version)
         return []
+
+    def renew(self, picture: Picture, frame: DrivingFrame, identity_version: int) -> list[bytes]:
+        """The messages of a photo where nothing that is remembered explains the frame, or none: it may be paid for later."""
+        if self.settings.kbps <= 0 or self._bytes[Region.WHOLE] < 0:
+            return []
+        self._looks, self._fresh, self._unlike = 0, None, None
+        plain = replace(frame, motion=None)
+        return self._whole(picture, plain, self._memory.warp.source(frame), identity_version)
 
     @property
     def _worse(self) -> bool:

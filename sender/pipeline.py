@@ -193,7 +193,9 @@ class _Sender:
                 FaceModel.load(), period_ms, FIELDS[settings.rate][0], settings.log, photos_kbps=settings.photos_kbps
             )
             stack.callback(self._motion.close)
-        encoder = FaceEncoder(tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate, silence=True), self._motion)
+        encoder = FaceEncoder(
+            tracker, FaceModel.load(), EncoderSettings(chosen, rung=settings.rate, silence=True), self._motion
+        )
         recorder = None
         if settings.record is not None:
             rate = Fraction(source.fps).limit_denominator(1000)

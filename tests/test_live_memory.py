@@ -122,7 +122,7 @@ def test_one_picture_travels_at_a_time_and_the_rate_is_kept(call):
         call.frame(changing(n))
         starts = sum(message[0] == 0x15 for _, message in call.way)
         assert starts <= 1
-    assert 0 < call.bytes <= 12.0 * 125 * (10 + 12)
+    assert 0 < call.bytes <= 12.0 * 125 * (10 + 2 + 1)
 
 
 def test_without_a_budget_nothing_travels():

@@ -199,6 +199,19 @@ def test_a_picture_that_nothing_explains_is_noticed_in_time_and_the_field_is_tak
     assert call.fields[-1].control.any()
 
 
+def test_a_slow_loop_looks_again_at_once_at_what_it_cannot_explain(call):
+    photo = drawn()
+    call.photo(photo)
+    call.live._paces = (8,)
+    for _ in range(80):
+        call.frame(moved(photo, 5, 0))
+    assert call.live.report.state is LoopState.STEADY
+    began = call.number
+    while call.live.report.state is not LoopState.CHANGED:
+        call.frame(drawn(9))
+        assert call.number - began <= 8 + 2
+
+
 def test_without_a_face_the_field_is_held(call):
     photo = drawn()
     call.photo(photo)

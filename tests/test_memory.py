@@ -290,7 +290,7 @@ def test_the_planner_takes_the_mouth_that_the_camera_shows_and_keeps_to_its_byte
         for message in planner.propose(other if n % 50 < 25 else FIRST, frame, seen, 0, n * 0.08):
             memory.add(message)
             spent += len(message)
-    assert 0 < spent <= 4.0 * 125 * (12 + 1)
+    assert 0 < spent <= 4.0 * 125 * (12 + 2 + 1)
     assert chosen[70] in memory.warp.photos
     assert chosen[70] != NONE
     assert chosen[45] == NONE

@@ -227,3 +227,28 @@ def test_a_receipt_has_room_beside_the_most_keys() -> None:
     assert len(keys) == MAX_KEYS
     assert keys[-1] == b"receipt."
     assert b"receipt." not in Report.parse(reporter.report(2.0)).keys
+
+
+def test_a_photo_that_does_not_ride_after_all_sends_no_packet() -> None:
+    """A lane that wants to send and then has nothing must not fill the link with empty packets."""
+
+    class Undecided:
+        asked = 0
+
+        def ready_at(self, now: float) -> float | None:
+            return now
+
+        def chunk(self, now: float, packet: int, room: int) -> bytes | None:
+            self.asked += 1
+            return b"\0\0block" if self.asked == 3 else None
+
+    async def main() -> None:
+        track = CarrierTrack()
+        track.photos = lane = Undecided()
+        async with asyncio.timeout(10):
+            packet = await track.recv()
+        assert [extension.data for extension in unload(bytes(packet))[1]] == [b"\0\0block"]
+        assert (track.packets, lane.asked) == (1, 3)
+        track.stop()
+
+    asyncio.run(main())

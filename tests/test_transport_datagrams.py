@@ -1,3 +1,11 @@
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from transport import datagrams
+from transport.certificate import CIPHERS, short_certificate
 from transport.datagrams import group_records
 
 
@@ -17,3 +25,36 @@ def test_records_stay_whole_and_are_grouped() -> None:
     ]
     assert list(group_records(b"")) == []
     assert list(group_records(records[0])) == [records[0]]
+
+
+def test_a_flight_without_an_answer_goes_out_again_until_the_handshake_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "PATIENCE", 0.01)
+
+    async def main() -> None:
+        out: list[bytes] = []
+
+        async def send(data: bytes) -> None:
+            out.append(data)
+
+        dtls = SimpleNamespace(state="connecting", encrypted=False, transport=SimpleNamespace(_send=send))
+        repeats = datagrams._Repeats(cast(Any, dtls))
+        repeats.sent([b"one", b"two"])
+        async with asyncio.timeout(10):
+            while len(out) < 4:
+                await asyncio.sleep(0.005)
+        assert out[:4] == [b"one", b"two"] * 2
+        repeats.sent([b"three"])
+        dtls.encrypted = True
+        await asyncio.sleep(0.05)
+        assert b"three" not in out
+
+    asyncio.run(main())
+
+
+def test_a_certificate_is_short_and_its_key_is_new_each_time() -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    one, two = short_certificate(), short_certificate()
+    assert len(one._cert.public_bytes(Encoding.DER)) < 240
+    assert one.getFingerprints() != two.getFingerprints()
+    assert CIPHERS.startswith(b"ECDHE-ECDSA-CHACHA20-POLY1305")

@@ -57,11 +57,11 @@ class BlockSender:
         """Bytes that may be appended now."""
         return max(0, WINDOW - len(self._blocks)) * BLOCK
 
-    def append(self, data: bytes, size: int = BLOCK) -> None:
-        """More of the stream, in blocks of that size; a last block that is not full stays so."""
+    def append(self, data: bytes) -> None:
+        """More of the stream; a last block that is not full stays so."""
         self.appended += len(data)
-        for at in range(0, len(data), size):
-            self._blocks[self._next] = _Sent(data[at : at + size])
+        for at in range(0, len(data), BLOCK):
+            self._blocks[self._next] = _Sent(data[at : at + BLOCK])
             self._next += 1
 
     def ready(self, now: float) -> bool:

@@ -36,9 +36,6 @@ GUESS = 1.25
 TRANSIT = 0.034
 """Seconds that a packet's part of a photo may take on the link beside a face, and without one."""
 
-LEAST_BLOCK = 18
-"""Bytes of a block on the narrowest link."""
-
 OPENING_TRANSIT = 0.25
 QUEUE = 0.045
 """Seconds of queueing beside a face from which on the photo yields; it takes itself ``TRANSIT`` of them."""
@@ -105,13 +102,6 @@ class PhotoPacer:
     def beside(self) -> bool:
         """There is a face that must not be delayed."""
         return self._beside
-
-    @property
-    def block(self) -> int:
-        """Bytes of a block that the link carries within ``TRANSIT``, with what is around it."""
-        if not self._beside:
-            return BLOCK
-        return max(LEAST_BLOCK, min(BLOCK, int(self._capacity() * 125 * TRANSIT) - _CHUNK_HEADER))
 
     def vehicle_at(self, now: float) -> float:
         """When a packet with a part of a photo alone may leave, s: beside a face in the gaps that it leaves."""

@@ -47,13 +47,12 @@ class OpusPhotos:
         self.pacer.update(state)
 
     def _fill(self, now: float) -> None:
-        size = self.pacer.block
         backlog = _BESIDE if self.pacer.beside else _BACKLOG
         while self._blocks.unsent < backlog and self._blocks.room > 10 * BLOCK:
             piece = self._outbox.take()
             if piece is None:
                 return
-            self._blocks.append(piece, size)
+            self._blocks.append(piece)
 
 
 class ChannelPhotos:

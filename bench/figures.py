@@ -71,7 +71,10 @@ def rate_quality(
 
 
 def call_time(report: dict[str, Any], target: Path, metrics: tuple[str, ...] = METRICS) -> None:
-    """Quality by second since the start: each series at the rate nearest to 12 kbps on the wire in a minute's call."""
+    """Quality by second since the start: each series at the rate nearest to 12 kbps on the wire in a minute's call.
+
+    A series is named with what it takes on the wire after the first second, in which the photo or the key frame is sent.
+    """
     pyplot = _pyplot()
     figure, panels = pyplot.subplots(
         1, len(metrics), figsize=(5.2 * len(metrics), 3.9), squeeze=False, layout="constrained"
@@ -89,9 +92,11 @@ def call_time(report: dict[str, Any], target: Path, metrics: tuple[str, ...] = M
                 (r["second"], r[metric]) for r in of if r[metric] is not None and 2 * r["clips"] >= of[0]["clips"]
             ]
             if points:
-                label = f"{_label(name)} {row['rate'].partition('@')[0]}: {row['wire_kbps']:.3g} kbps"
+                later = [r["kbps"] for r in of if r["second"] > 0] or [of[0]["kbps"]]
+                label = f"{_label(name)} {row['rate'].partition('@')[0]}: {sum(later) / len(later):.1f} kbps"
                 panel.plot(*zip(*points, strict=True), label=label, **(_look(name) | {"markersize": 0}))
-        panel.set_xlabel("second since the start of the call")
+        panel.set_xlabel("second since the start (kbps on the wire: after the first second)")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.set_ylabel(LABELS.get(metric, metric))
         panel.grid(alpha=0.3)
     figure.legend(*panels[0][0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)

@@ -58,7 +58,8 @@ class LoopSettings:
     dark, flat: mean and standard deviation in grey values, below which a picture shows nothing. jump: mean error,
     beside the median of the last ``memory`` fields, from which a frame is unexplained, if it is also above ``least`` grey values;
     ``most``: unexplained whatever came before. patience: fields in a row that make it so. unsure: error, grey values, at which a
-    region's confidence is a half. A frame that stays unexplained for ``memory`` fields, but below ``most``, becomes the usual.
+    region's confidence is a half. A frame that stays unexplained for ``memory`` fields, but below ``bearable``, becomes the usual:
+    another light, not another person.
     """
 
     dark: float = 18.0
@@ -66,6 +67,7 @@ class LoopSettings:
     jump: float = 2.0
     least: float = 18.0
     most: float = 60.0
+    bearable: float = 35.0
     memory: int = 25
     patience: int = 2
     unsure: float = 14.0
@@ -150,7 +152,7 @@ class ClosedLoop:
         else:
             self._unexplained = 0
             self._errors.append(error)
-        if self._unexplained >= s.memory and not nothing and error < s.most:
+        if self._unexplained >= s.memory and not nothing and error < s.bearable:
             # Nobody sent a new photo, and the picture stays: motion helps a little all the same.
             self._errors.clear()
             self._unexplained = 0

@@ -48,7 +48,7 @@ class MemorySettings:
     worth: float = 5.0
     better: float = 0.15
     speed: int = 6
-    patches: float = 0.35
+    patches: float = 0.15
 
 
 WHOLE_IDS = range(1, 8)
@@ -117,9 +117,9 @@ class MemoryPlanner:
         """Compare a frame with what the viewer sees. frame: with the newest field that was sent, if any."""
         if self._at_s is not None:
             rate, patches = self.settings.kbps * 125, self.settings.patches
-            for kind, part in ((Region.WHOLE, 1 - patches), (Region.MOUTH, patches)):
+            for kind, part, least in ((Region.WHOLE, 1 - patches, self._cost), (Region.MOUTH, patches, LEAST_PATCH)):
                 saved = self._bytes[kind] + part * rate * (time_s - self._at_s)
-                self._bytes[kind] = min(saved, part * rate * self.settings.saved_s)
+                self._bytes[kind] = min(saved, max(part * rate * self.settings.saved_s, 1.2 * least))
         self._at_s = time_s
         warp = self._memory.warp
         base = warp.source(frame)

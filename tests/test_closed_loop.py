@@ -177,6 +177,18 @@ def test_a_change_that_stays_is_accepted_in_the_end():
     assert states[-1] is LoopState.STEADY
 
 
+def test_another_picture_that_stays_is_never_painted_over_the_photo():
+    photo = drawn()
+    loop = ClosedLoop(MotionSettings(reliable=True))
+    loop.set_photo(0, photo)
+    for n in range(1, 20):
+        loop.step(photo, CENTRES.copy(), 2 * n)
+    other = np.where(drawn(9) > 128, 255, 0).astype(np.uint8)
+    reports = [loop.step(other, CENTRES.copy(), 2 * n) for n in range(20, 80)]
+    assert all(report.state is LoopState.CHANGED for report in reports[2:])
+    assert all(report.data is None for report in reports[2:])
+
+
 def test_a_region_that_motion_cannot_explain_is_unsure_there_only():
     photo = drawn()
     loop = ClosedLoop(MotionSettings(reliable=True))

@@ -36,16 +36,18 @@ class LightSettings:
     """What to train, beside ``LoopSettings``.
 
     fine, coarse, blocks, middle: see ``LightConfig``. rate: Adam's, at its highest; warm_up: steps until there; after that half a
-    cosine to the last step. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks at, of what side.
-    triples: folder. still, motion, memory: weights of the kinds of samples.
+    cosine to the last step. heads: the last layers' part of it: they add up 576 numbers, and at the full rate one step moves pixels
+    by ten grey levels, which drowns all else. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks
+    at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples.
     """
 
     fine: int = 64
     coarse: int = 112
     blocks: int = 2
     middle: int = 3
-    rate: float = 8e-4
-    warm_up: int = 200
+    rate: float = 4e-4
+    heads: float = 0.1
+    warm_up: int = 100
     crop: int = 128
     vgg_crops: int = 2
     vgg_side: int = 80
@@ -83,7 +85,11 @@ class LightTask(Task):
         layout: Any = {"memory_format": torch.channels_last}
         self.net = LightNet(settings.config).to(**layout)
         self.modules = {"light": self.net}
-        self.optimizers = {"light": torch.optim.Adam(self.net.parameters(), lr=settings.rate, betas=(0.9, 0.99))}
+        heads = [*self.net.colour.parameters(), *self.net.flow.parameters()]
+        ids = {id(p) for p in heads}
+        body = [p for p in self.net.parameters() if id(p) not in ids]
+        groups = [{"params": body, "share": 1.0}, {"params": heads, "share": settings.heads}]
+        self.optimizers = {"light": torch.optim.Adam(groups, lr=settings.rate, betas=(0.9, 0.99))}
         self.alex = PerceptualDistance("alex")
         self.vgg = PerceptualDistance("vgg", stages=4).to(**layout)
         self.description = {"network": "light", **asdict(settings.config)}
@@ -99,7 +105,7 @@ class LightTask(Task):
     def step(self, batch: Any, parallel: dict[str, Any]) -> dict[str, Tensor]:
         optimizer, w = self.optimizers["light"], self.settings.weights
         for part in optimizer.param_groups:
-            part["lr"] = self.rate(batch.step)
+            part["lr"] = part["share"] * self.rate(batch.step)
         out = painted(batch.shown, *parallel["light"](in_cells(batch.shown), batch.geometry))
         said = {"l1": (out - batch.truth).abs().mean(), "edges": edges(batch.truth, out)}
         said["alex"] = self.alex(batch.truth, out)

@@ -24,9 +24,9 @@ class LightWeights:
     """
 
     l1: float = 1.0
-    edges: float = 0.3
-    alex: float = 1.2
-    vgg: float = 1.0
+    edges: float = 0.5
+    alex: float = 1.0
+    vgg: float = 0.8
     change: float = 0.05
 
 

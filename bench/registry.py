@@ -14,7 +14,10 @@ BENCHES: dict[str, tuple[str, str]] = {
     "call": ("bench.call", "a call of 30 s between two processes: frames, bytes on the wire, latency, CPU, memory"),
     "face": ("bench.face", "the face model and its fit on the held-out people"),
     "pictures": ("bench.pictures", "one photo and 35 floats a frame on the held-out people: LPIPS, PSNR, L1, SSIM"),
-    "rate": ("bench.rate", "the stream: payload, wire, set-up, photos, loss, times, each beside what is asked; the curve"),
+    "rate": (
+        "bench.rate",
+        "the stream: payload, wire, set-up, photos, loss, times, each beside what is asked; the curve",
+    ),
     "wire": (
         "bench.wire",
         "what the carriers cost on the wire, both ways, and what a photo does to the face beside it",

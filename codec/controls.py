@@ -52,7 +52,9 @@ STEEPEST = 60.0
 # The person's right first: corner of the mouth and the outer corner of the eye that it rises to.
 _CORNERS = ((61, OUTER_EYE_CORNERS[0]), (291, OUTER_EYE_CORNERS[1]))
 _MIDDLE_LIPS = ((82, 87), (13, 14), (312, 317))
-_OUTER_LIPS = ((0, 17),)
+_NOSE_TO_LIP = ((4, 82), (4, 13), (4, 312))
+_BONE = np.array((6, 168, 195, 197, 33, 133, 263, 362), np.int32)
+"""Bridge of the nose and corners of the eyes: what no expression moves."""
 _LIDS = (
     ((161, 163), (160, 144), (159, 145), (158, 153), (157, 154)),
     ((388, 390), (387, 373), (386, 374), (385, 380), (384, 381)),
@@ -139,9 +141,13 @@ def edited(
     for mode, value in edit.modes.items():
         change[mode - 1] += value
     turn = np.radians((edit.pitch, edit.yaw, edit.roll))
-    camera = replace(parameters.camera, rotation=(parameters.camera.rotation + part * turn).astype(np.float32))
-    expression = (parameters.expression + part * change).astype(np.float32)
-    return replace(parameters, expression=expression, camera=camera)
+    rotation = (parameters.camera.rotation + part * turn).astype(np.float32)
+    # the modes have no translation of their own, so that a chin that falls lifts the forehead: the head is held by its bones
+    lift = np.tensordot(change, model.expression_basis[:, _BONE].mean(axis=1), 1)
+    away = part * parameters.camera.scale * (rotation_matrix(rotation) @ lift)
+    translation = parameters.camera.translation - np.array((*away[:2], 0), np.float32)
+    camera = replace(parameters.camera, rotation=rotation, translation=translation)
+    return replace(parameters, expression=(parameters.expression + part * change).astype(np.float32), camera=camera)
 
 
 def smile(model: FaceModel, shape: Floats) -> NDArray[np.float64]:
@@ -155,9 +161,10 @@ def smile(model: FaceModel, shape: Floats) -> NDArray[np.float64]:
 
 
 def open_mouth(model: FaceModel, shape: Floats) -> NDArray[np.float64]:
-    """(28,): the lips part."""
+    """(28,): the lower lip goes down, and the chin as far as it does; the upper lip keeps its distance from the nose."""
     gap = OPEN * mouth_width(shape)
-    return _direction(model, {}, apart=dict.fromkeys(_MIDDLE_LIPS + _OUTER_LIPS, gap), held=_other("lips"))
+    apart = dict.fromkeys(_MIDDLE_LIPS, gap) | dict.fromkeys(_NOSE_TO_LIP, 0.0)
+    return _direction(model, {}, apart, held=_other("lips"))
 
 
 def close_eyes(model: FaceModel, shape: Floats) -> NDArray[np.float64]:
@@ -229,11 +236,18 @@ REST = 0.1
 """Share of a performance's frames that its neutral is taken from."""
 
 
-def own_neutral(expressions: NDArray[np.float32]) -> Floats:
+def own_neutral(model: FaceModel, identity: Floats, expressions: Floats) -> Floats:
     """(28,): the expression that the fit gives a person's face at rest, from (T, 28): the median of the frames nearest to zero.
 
     The identity cannot say all of a face at rest, and what is left stays in the expression, as long as the person is the same.
+    Without smile and open mouth: who smiles throughout does so by intent. Zero where there are no frames.
     """
+    if len(expressions) == 0:
+        return np.zeros(EXPRESSION, np.float32)
     strength = np.square(expressions).mean(axis=1)
     calm = np.argsort(strength, kind="stable")[: max(1, round(REST * len(expressions)))]
-    return np.asarray(np.median(expressions[calm], axis=0), np.float32)
+    rest = np.median(expressions[calm], axis=0).astype(np.float64)
+    shape = model.neutral(identity)
+    acts = np.stack((smile(model, shape), open_mouth(model, shape)), axis=1)
+    rest -= acts @ np.linalg.lstsq(acts, rest, rcond=None)[0]
+    return np.asarray(rest, np.float32)

@@ -137,8 +137,8 @@ def reenact(settings: ReenactSettings) -> dict[str, Any]:
     person = read_person(settings.source, face_model)
     driver = read_performance(settings.driver, face_model)
     studio = Studio(person, settings.model, face_model, driver.fps)
-    first = next(p.camera for p in driver.parameters if p.confidence > 0)
-    change = NEUTRAL_SHARE * (person.neutral - driver.neutral) if settings.own_neutral else np.float32(0)
+    first = next((p for p in driver.parameters if p.confidence > 0), driver.parameters[0]).camera
+    change = NEUTRAL_SHARE * (person.neutral - driver.neutral(face_model)) if settings.own_neutral else np.float32(0)
     with open_sink(str(settings.target), fps=driver.fps, realtime=False) as sink:
         for i, parameters in _shown(enumerate(driver.parameters), "painting", len(driver.parameters)):
             camera = parameters.camera
@@ -154,7 +154,7 @@ def reenact(settings: ReenactSettings) -> dict[str, Any]:
 def edit(photo: Path, target: Path, change: Edit, model: str = "auto", seconds: float | None = None) -> dict[str, Any]:
     """A photo with another expression or pose: a picture, or a video that moves there in ``seconds`` (2)."""
     change.check()
-    return _moved(photo, target, model, seconds or 2.0, [change], closed=False)
+    return _moved(photo, target, model, seconds, 2.0, [change], closed=False)
 
 
 def view(
@@ -173,12 +173,16 @@ def view(
     sweep = [Edit(yaw=turn), Edit(yaw=-turn), Edit(pitch=nod), Edit(pitch=-nod)]
     for stop in sweep:
         stop.check()
-    return _moved(photo, target, model, seconds or 5.0, sweep if pose == Edit() else [pose], closed=pose == Edit())
+    return _moved(photo, target, model, seconds, 5.0, sweep if pose == Edit() else [pose], closed=pose == Edit())
 
 
-def _moved(photo: Path, target: Path, model: str, seconds: float, stops: list[Edit], closed: bool) -> dict[str, Any]:
+def _moved(
+    photo: Path, target: Path, model: str, seconds: float | None, usual_s: float, stops: list[Edit], closed: bool
+) -> dict[str, Any]:
     """Paint a photo on its way through some edits, and back to itself if ``closed``; or at the last, if OUT is a picture."""
     still = _check_any(target)
+    if still and seconds is not None:
+        raise UsageError(f"--seconds is for a video, and {target} is a picture: leave one of them out")
     face_model = FaceModel.load()
     person = read_photo(photo, face_model)
     studio = Studio(person, model, face_model)
@@ -188,7 +192,7 @@ def _moved(photo: Path, target: Path, model: str, seconds: float, stops: list[Ed
         _save(studio.paint(FrameParameters.from_vector(ends[-1])), target)
         return studio.figures()
     ways = np.array([start.vector(), *ends, *([start.vector()] if closed else [])])
-    frames = max(2, round(seconds * FPS))
+    frames = max(2, round((usual_s if seconds is None else seconds) * FPS))
     with open_sink(str(target), fps=FPS, realtime=False) as sink:
         for i in _shown(range(frames), "painting", frames):
             at = i / (frames - 1) * (len(ways) - 1)
@@ -249,12 +253,12 @@ def _frontal_frames(source: Path, performance: Performance, studio: Studio) -> I
 
 
 class RotationLeft:
-    """Fits painted pictures and says how far their heads are turned."""
+    """Fits painted pictures and says how far their heads are turned. fits: of all pictures in which a face was found."""
 
     def __init__(self, model: FaceModel, identity: Floats) -> None:
         self._fitter = Fitter(model, identity=identity)
         self._landmarker = Landmarker()
-        self._fits: list[FrameParameters] = []
+        self.fits: list[FrameParameters] = []
         self._missed = 0
 
     def __enter__(self) -> RotationLeft:
@@ -269,11 +273,11 @@ class RotationLeft:
         if result is None or result.lost:
             self._missed += 1
         else:
-            self._fits.append(result.parameters)
+            self.fits.append(result.parameters)
 
     def figures(self) -> dict[str, Any]:
         """are: degrees. faces_not_found: painted frames in which no face was found."""
-        return {"are": _mean_turn(self._fits), "faces_not_found": self._missed}
+        return {"are": _mean_turn(self.fits), "faces_not_found": self._missed}
 
 
 def _turned(parameters: list[FrameParameters]) -> dict[str, Any]:

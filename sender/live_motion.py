@@ -7,7 +7,6 @@ packet: a frame is offered after its packet has been handed over, and the field 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -16,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -30,6 +28,7 @@ from models.generator import DrivingFrame
 from receiver.concealment import Concealment
 from sender.closed_loop import ClosedLoop, LoopReport, LoopThread
 from sender.judgement import Judgement
+from sender.loop_log import LoopLog
 from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
 from sender.viewer import ViewersCopy
@@ -148,8 +147,8 @@ class LiveMotion:
     The encoder's thread feeds it (``new_receiver``, ``sent``, ``frame``), the event loop tells it what the viewer says
     (``photo_acknowledged``, ``acknowledge``) and takes what is ready (``take``, ``take_news``). None of them waits.
 
-    period_ms: between two frames of the source. kbps: of the field, at first. photos_kbps: of pictures after the first. log: JSON
-    lines, one for each frame looked at. clock: s. pause_s: see ``LoopThread``. paces: frames from one field to the next that
+    period_ms: between two frames of the source. kbps: of the field, at first. photos_kbps: of pictures after the first. log: see
+    ``LoopLog``. clock: s. pause_s: see ``LoopThread``. paces: frames from one field to the next that
     ``every`` may choose from. ``enabled``: off until somebody receives fields. ``report``: what the loop thinks of the newest
     frame that was taken.
     """
@@ -177,6 +176,7 @@ class LiveMotion:
         self._thread: LoopThread[DrivingFrame] = LoopThread(self._loop, pause_s, self._look)
         self._photos_kbps = photos_kbps
         self._news: deque[bytes] = deque()
+        self._log = LoopLog(log) if log else None
         self._meet()
         self._budget = FieldBudget(kbps)
         self._budget_lock = threading.Lock()
@@ -185,7 +185,6 @@ class LiveMotion:
         self._chain = CHAINS[0][1]
         self._offered: int | None = None
         self._times: dict[int, int] = {}
-        self._log: TextIO | None = log.open("w", buffering=1) if log else None
 
     def new_receiver(self) -> None:
         """Another viewer has come, which has nothing."""
@@ -267,12 +266,19 @@ class LiveMotion:
 
     def _sent(self, message: Message) -> None:
         if message.channel is Channel.PHOTOS:
-            self._viewer.photo_sent(message.data)
+            self._photo_sent(message.data)
         elif message.channel is Channel.PARAMETERS:
             self._viewer.packet(message.data, message.time_ms)
 
+    def _photo_sent(self, message: bytes) -> None:
+        self._viewer.photo_sent(message)
+        if self._log:
+            self._log.sent(message)
+
     def _restart(self) -> None:
         self._meet()
+        if self._log:
+            self._log.forgotten()
         self._loop.restart()
 
     def _meet(self) -> None:
@@ -288,14 +294,19 @@ class LiveMotion:
             picture, frame, sequence, self._clock(), viewer.version, budget, may_send=not viewer.waiting
         )
         for message in look.news:
-            viewer.photo_sent(message)
+            self._photo_sent(message)
             self._news.append(message)
+        if self._log:
+            self._log.looked(frame, look.report, viewer.memory)
         return look.report
 
     def _take_photo(self, photo_id: int) -> None:
         before = self._viewer.photo
         self._viewer.photo_acknowledged(photo_id)
         now = self._viewer.photo
+        came = self._viewer.memory.warp.photos.get(photo_id)
+        if self._log and came is not None:
+            self._log.remembered(came.reference, came.vertices)
         if now is None or (before is not None and _same(before, now)):
             return
         self._loop.set_photo(now.photo_id, now.picture)
@@ -315,17 +326,8 @@ class LiveMotion:
         time_ms = self._times.get(report.sequence)
         for old in [n for n in list(self._times) if distance(report.sequence, n) >= 0]:
             del self._times[old]
-        if self._log is None:
-            return
-        entry = {
-            "time_ms": time_ms,
-            "number": report.sequence,
-            "state": report.state.value,
-            "error": round(report.error, 2),
-            "bytes": len(report.data or b""),
-            "confidence": np.round(report.confidence, 3).tolist(),
-        }
-        self._log.write(json.dumps(entry) + "\n")
+        if self._log:
+            self._log.write(report, time_ms)
 
 
 def _same(one: ReferenceFrame, other: ReferenceFrame) -> bool:

@@ -73,10 +73,10 @@ class Performance:
         """Frames without a face."""
         return sum(p.confidence == 0 for p in self.parameters)
 
-    @property
-    def neutral(self) -> Floats:
+    def neutral(self, model: FaceModel) -> Floats:
         """(28,): see ``own_neutral``."""
-        return own_neutral(np.array([p.expression for p in self.parameters if p.confidence > 0]))
+        seen = [p.expression for p in self.parameters if p.confidence > 0]
+        return own_neutral(model, self.identity, np.array(seen, np.float32).reshape(-1, EXPRESSION))
 
 
 def is_picture(path: Path) -> bool:
@@ -195,7 +195,7 @@ def person_of(performance: Performance, model: FaceModel) -> Person:
         ]
         chosen.append(open_to_choice.pop(int(np.argmax(new))))
     photos = tuple(ReferenceFrame(k, shown[i], fits[i], performance.identity) for k, i in enumerate(chosen))
-    return Person(photos, performance.identity, performance.neutral)
+    return Person(photos, performance.identity, performance.neutral(model))
 
 
 def local_shapes(model: FaceModel, identity: Floats, parameters: FrameParameters) -> dict[Region, Floats]:

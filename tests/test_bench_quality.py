@@ -28,6 +28,9 @@ from receiver.sinks import open_sink
 from sender.demo_clip import demo_clip
 from tests.test_bench_codecs import Cheat
 
+pytestmark = pytest.mark.timeout(400)
+"""The golden bench measures twelve cells: seconds on a free machine, minutes on a busy one."""
+
 _ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = Path(__file__).parent / "expected" / "bench_quality.json"
 GOLDEN = {"wolfgang": 10.0, "smile": 15.0}

@@ -274,8 +274,8 @@ def test_copy_and_paste_signalling(processes):
     receiver = processes.start("receive", "--room", "x", "--signal", "paste", "--sink", "null", "--json")
     carry(sender, receiver)
     carry(receiver, sender)
-    assert figures(sender)["frames_sent"] > 20
-    assert figures(receiver)["frames_shown"] > 20
+    assert figures(sender)["frames_sent"] > 5
+    assert figures(receiver)["frames_shown"] > 5
 
 
 def carry(source: subprocess.Popen[str], target: subprocess.Popen[str]) -> None:

@@ -46,6 +46,7 @@ def faceless(tmp_path_factory):
 
 
 COMMANDS = ["demo", "serve", "send", "receive", "devices", "encode", "decode", "info", "fit", "models"]
+COMMANDS += ["reenact", "edit", "frontalise", "view"]
 
 
 def test_help_lists_every_command():
@@ -129,6 +130,19 @@ def test_models_lists_warp_with_all_fields():
     found = {m["name"]: m for m in json.loads(headwire("models", "--json").stdout)}
     fields = {"name", "parameters", "gmac", "weights", "bytes", "sha256", "licence", "provenance"}
     assert fields <= found["warp"].keys()
+
+
+def test_mistakes_of_the_editing_commands_are_one_sentence(faceless, tmp_path):
+    none, out = tmp_path / "none.png", tmp_path / "out.png"
+    assert "none.png" in complaint("edit", none, out)
+    assert "--gaze" in complaint("edit", none, out, "--gaze", "up")
+    assert "--expression" in complaint("edit", none, out, "--expression", "smile")
+    assert "none.png" in complaint("view", none, tmp_path / "out.mp4")
+    assert "none.png" in complaint("frontalise", none, out)
+    assert "no face" in complaint("frontalise", faceless, tmp_path / "out.mp4")
+    assert "none.png" in complaint("reenact", none, faceless, tmp_path / "out.mp4")
+    assert "end in" in complaint("reenact", none, faceless, out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_devices_prints_every_kind():

@@ -9,7 +9,10 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.run import CORPUS, SHARES, fuzz, inputs_kept
 from tests.fuzz.targets import TARGETS, Target
 
-QUICK = {"parameters": 800, "motion": 800, "photos": 800, "control": 2000, "opus": 2000, "files": 60, "picture": 30}
+QUICK = {
+    "parameters": 800, "motion": 800, "photos": 800, "updates": 800, "riding": 800, "control": 2000, "opus": 2000, "files": 60,
+    "picture": 30, "stills": 60,
+}  # fmt: skip
 
 
 def test_every_target_is_run_in_full_and_in_short():

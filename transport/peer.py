@@ -21,7 +21,8 @@ from transport.audio import VoiceTrack
 from transport.carriers import OPUS, CarrierTrack, choose
 from transport.feedback import MAX_KEY, MAX_KEYS
 from transport.opus_carrier import OpusReceiver, OpusSender
-from transport.peer_base import HELLO, MAX_PARAMETERS, Handlers, PeerBase, PeerOptions
+from transport.peer_base import HELLO, MAX_PARAMETERS, PeerBase
+from transport.peer_options import Handlers, PeerOptions
 from transport.photos import KEY, MAX_PHOTO, Outbox
 from transport.signalling import Description, Role, Signalling
 

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from aiortc import MediaStreamTrack
@@ -20,16 +20,17 @@ from aiortc.exceptions import InvalidStateError
 
 from codec.errors import BitstreamError, TransportError
 from transport import control
-from transport.carriers import CARRIERS, DATA_CHANNEL, OPUS
+from transport.carriers import DATA_CHANNEL, OPUS
 from transport.clock import PeerClock
-from transport.connection import Connection, IceOptions, unacknowledged
-from transport.feedback import MAX_KEYS, LinkState
-from transport.keepalive import Keepalive, KeepaliveOptions
-from transport.link import Link, LinkSpec
+from transport.connection import Connection, unacknowledged
+from transport.feedback import MAX_KEYS
+from transport.keepalive import Keepalive
+from transport.link import Link
 from transport.metering import Meter
+from transport.peer_options import Handlers, PeerOptions
 from transport.photo_lanes import ChannelPhotos
 from transport.photos import MAX_PHOTO, Inbox, Outbox, Transfer
-from transport.signalling import OTHER, PROTOCOL_VERSION, Description, PeerLeft, Role, Signalling
+from transport.signalling import OTHER, Description, PeerLeft, Role, Signalling
 from transport.statistics import WireFigures, wire_figures
 from transport.voice_receiver import AudioChunk, VoiceReceiver
 
@@ -49,50 +50,6 @@ HELLO = "transport"
 
 PASTE_SECONDS = 900.0
 """How long an end waits for people to carry its answer to the other end."""
-
-
-def _ignore(*_: Any) -> None:
-    """Takes what nobody asked for."""
-
-
-@dataclass(frozen=True)
-class Handlers:
-    """What is called, on the event loop, with what arrives. arrival: monotonic time, s. Each must return at once.
-
-    parameters(data, arrival), photo(data, arrival): messages, in order of arrival. control(message): a checked control
-    message of the kinds that are not the transport's own. audio(chunk): decoded voice, in order. key_ack(data): what the
-    receiver gave to ``send_key_ack``, perhaps twice. link(state): how the way to the receiver is, about once a second.
-    media(peer): what is sent from now on arrives, once, before ``connect`` returns: the ``opus`` carrier needs no channel, so that
-    photos leave two round trips before the channels are open.
-    gone(reason): the peer is gone, once, with a sentence.
-    """
-
-    parameters: Callable[[bytes, float], None] = _ignore
-    photo: Callable[[bytes, float], None] = _ignore
-    control: Callable[[control.Control], None] = _ignore
-    audio: Callable[[AudioChunk], None] = _ignore
-    key_ack: Callable[[bytes], None] = _ignore
-    link: Callable[[LinkState], None] = _ignore
-    media: Callable[[PeerBase], None] = _ignore
-    gone: Callable[[str], None] = _ignore
-
-
-@dataclass(frozen=True)
-class PeerOptions:
-    """link: spoils what this end sends; None for the network as it is. setup_seconds: from the peer's arrival to open
-    channels. photo_flight: bytes of photos that may wait when ``send_photo_message`` returns. carriers: what this end
-    offers, best first; the data channel is always there. short_tag: 4 bytes of authentication on RTP packets, not 10.
-    version: of the protocol; other than ours only in tests.
-    """
-
-    ice: IceOptions = field(default_factory=IceOptions)
-    link: LinkSpec | None = None
-    keepalive: KeepaliveOptions = field(default_factory=KeepaliveOptions)
-    setup_seconds: float = 20.0
-    photo_flight: int = 1200
-    carriers: tuple[str, ...] = CARRIERS
-    short_tag: bool = True
-    version: int = PROTOCOL_VERSION
 
 
 class PeerBase:

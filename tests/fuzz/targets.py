@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +19,14 @@ from codec.inspection import inspect
 from codec.motion import STEPS, Change, MotionDecoder, encode_motion
 from codec.motion_grid import LIMIT as MOTION_LIMIT
 from codec.motion_grid import POINTS
+from codec.packets import Riding, split_motion, with_motion
 from codec.parameter_codec import LARGEST, SLOTS, Key, ParameterDecoder
+from codec.parameters import SIZE
 from codec.photo import MAX_PHOTO_BYTES, PhotoAssembler, decode_photo
+from codec.photo_update import MAX_UPDATE_BYTES, read_update
 from codec.quantiser import LIMIT
 from codec.reconstruction import Reconstruction
+from codec.still import decode_still
 from tests.golden.make_file import FILE
 from transport import control, opus_extension
 from transport.opus_extension import Extension, OpusPacket
@@ -185,6 +191,45 @@ def _picture() -> Taker:
     return take
 
 
+def _golden_updates() -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads((FILE.parent / "memory.json").read_text())
+    return cases
+
+
+def _updates() -> Taker:
+    """A start message, and what the update that it announces may come to be."""
+
+    def take(data: bytes) -> None:
+        update = read_update(data)
+        box = update.rectangle
+        assert 16 <= box.width <= SIZE - box.left
+        assert 16 <= box.height <= SIZE - box.top
+        assert update.size <= MAX_UPDATE_BYTES
+
+    return take
+
+
+def _stills() -> Taker:
+    def take(data: bytes) -> None:
+        assert decode_still(data, 128, 56).shape == (56, 128, 3)
+
+    return take
+
+
+def _riding_seeds() -> list[bytes]:
+    fields = [data[1:] for data in _motion_seeds()[:6]]
+    parameters = _messages(Channel.PARAMETERS)
+    return [with_motion([Riding(n, fields[n])] * (n % 3), parameters[n]) for n in range(6)]
+
+
+def _riding() -> Taker:
+    def take(data: bytes) -> None:
+        riding, packet = split_motion(data)
+        assert sum(len(r.packet) for r in riding) + len(packet) <= len(data)
+
+    return take
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -195,5 +240,8 @@ TARGETS = {
         Target("control", _control_seeds, _control),
         Target("opus", _opus_seeds, _opus),
         Target("picture", lambda: [_photo()], _picture),
+        Target("updates", lambda: [bytes.fromhex(case["message"]) for case in _golden_updates()], _updates),
+        Target("stills", lambda: [bytes.fromhex(_golden_updates()[1]["still"])], _stills),
+        Target("riding", _riding_seeds, _riding),
     )
 }

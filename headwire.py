@@ -34,6 +34,7 @@ class Crop(StrEnum):
 class Show(StrEnum):
     call = "call"
     error = "error"
+    memory = "memory"
 
 
 class Motion(StrEnum):
@@ -79,7 +80,7 @@ def demo(
     motion: MotionOption = Motion.auto,
     link: LinkOption = None,
     show: Annotated[
-        Show, typer.Option(help="error: in the film, where the sender knows the viewer's picture to be wrong.")
+        Show, typer.Option(help="In the film: error, where the picture is known to be wrong; memory, what it is from.")
     ] = Show.call,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
@@ -129,7 +130,9 @@ def send(
     record: Annotated[Path | None, typer.Option(help="Keep the coded pictures as FILE.mkv (lossless).")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Play the file again when it ends.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Skip so many seconds of the file.")] = 0.0,
-    log: Annotated[Path | None, typer.Option(help="JSON lines: how sure the viewer's picture is, by region.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="JSON lines: how sure the viewer's picture is where, and from what.")
+    ] = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -305,8 +308,8 @@ def view(
     yaw: Annotated[float, typer.Option(help="This view alone: degrees more, to the left of the picture.")] = 0.0,
     pitch: Annotated[float, typer.Option(help="This view alone: degrees more, down.")] = 0.0,
     roll: Annotated[float, typer.Option(help="This view alone: degrees more, clockwise.")] = 0.0,
-    turn: Annotated[float, typer.Option(min=0, help="How far the video turns to both sides, degrees.")] = 30.0,
-    nod: Annotated[float, typer.Option(min=0, help="How far it nods, degrees.")] = 15.0,
+    turn: Annotated[float, typer.Option(min=0, help="How far the video turns to both sides, degrees.")] = 20.0,
+    nod: Annotated[float, typer.Option(min=0, help="How far it nods, degrees.")] = 10.0,
     seconds: Annotated[float | None, typer.Option(min=0.1, max=600, help="Of the video; default 5.")] = None,
     model: ModelOption = "auto",
     as_json: JsonOption = False,

@@ -29,8 +29,8 @@ class DemoSettings:
     """What ``headwire demo`` was asked for, in the order of its options.
 
     play: a video, else the named demo clip. seconds: length of the call; a shorter video is played again.
-    sink: where the viewer's picture goes; None: both sides side by side in ``demo/call.mp4``. show: ``call``, or ``error``:
-    there, where the sender knows the viewer's picture to be wrong.
+    sink: where the viewer's picture goes; None: both sides side by side in ``demo/call.mp4``. show: ``call``, or
+    there, ``error``: where the sender knows the viewer's picture to be wrong; ``memory``: and which pictures it is painted from.
     """
 
     play: Path | None = None
@@ -51,8 +51,10 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
     Raises UsageError for what the user got wrong, HeadwireError with its last words when an end failed.
     """
     start = 0.0
-    if settings.show == "error" and (settings.motion == "off" or settings.sink is not None):
-        raise UsageError("--show error is drawn into the film, by what motion knows: leave out --sink and --motion off")
+    if settings.show != "call" and (settings.motion == "off" or settings.sink is not None):
+        raise UsageError(
+            f"--show {settings.show} is drawn into the film, by what motion knows: leave out --sink and --motion off"
+        )
     play = settings.play
     if play is None:
         play = demo_clip(settings.clip)
@@ -65,8 +67,9 @@ def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
             DEMO_FOLDER.mkdir(exist_ok=True)
             target = DEMO_FOLDER / "call.mp4"
             work = Path(folder)
-            errors = work / "sent.jsonl" if settings.show == "error" else None
-            compose(work / "sent.rec", work / "shown.rec", work / "shown.jsonl", target, wire=figures, errors=errors)
+            errors = work / "sent.jsonl" if settings.show != "call" else None
+            ends = (work / "sent.rec", work / "shown.rec", work / "shown.jsonl")
+            compose(*ends, target, wire=figures, errors=errors, memory=settings.show == "memory")
             figures["video"] = str(target)
     return figures
 
@@ -97,7 +100,7 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
         receive = ["receive", *room, *link, "--model", settings.model]
         if settings.sink is None:
             send += ["--record", str(work / "sent.rec")]
-            send += ["--log", str(work / "sent.jsonl")] if settings.show == "error" else []
+            send += ["--log", str(work / "sent.jsonl")] if settings.show != "call" else []
             receive += ["--sink", str(work / "shown.rec"), "--log", str(work / "shown.jsonl")]
         else:
             receive += ["--sink", settings.sink]

@@ -6,36 +6,25 @@ Read from the sender's log (``sender.loop_log``) after the call.
 from __future__ import annotations
 
 import base64
-import colorsys
 import json
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codec.parameters import Floats, Picture
+from receiver.film_style import BACKGROUND, DIM, EMPTY, SAME_S, TITLE, Image, colour, font, letters, stamp, tag
 
-GAP = 12
-"""Between a film's pictures, px."""
 COLUMN = 260
 """Width of what is remembered, px."""
-SAME_S = 0.0015
-"""Time stamps nearer than this are the same frame's (files count in milliseconds)."""
 FARTHEST_S = 0.5
 """Outlines are interpolated between frames that are at most so far apart."""
 
-BACKGROUND = (18, 20, 24)
-BRIGHT = (240, 242, 245)
-DIM = (150, 156, 165)
-_EMPTY = (42, 46, 54)
 _UNUSED = 0.45
 """Brightness of a remembered picture that the frame does not use."""
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ SHELVES = (
     _Shelf("mouth patches", 8, 13, (48, 32), 5),
     _Shelf("eye patches", 21, 10, (48, 24), 5),
 )
-_SPACE, _TITLE = 5, 20
+_SPACE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +117,8 @@ def _entry(e: dict[str, Any]) -> MemoryEntry:
     if any(x.ndim != 3 or x.shape[2] != 2 or not bool(np.isfinite(x).all()) for x in outlines.values()):
         raise ValueError("outlines are lists of points")
     mouth, eyes = (None if e[name] is None else int(e[name]) for name in ("mouth", "eyes"))
-    counts = (int(e[name]) for name in ("photos", "patches", "pictures_bytes"))
-    return MemoryEntry(e["time_ms"] / 1000, int(e["photo"]), mouth, eyes, outlines, *counts)
+    photos, patches, sent = (int(e[name]) for name in ("photos", "patches", "pictures_bytes"))
+    return MemoryEntry(e["time_ms"] / 1000, int(e["photo"]), mouth, eyes, outlines, photos, patches, sent)
 
 
 def _kept(e: dict[str, Any]) -> Kept:
@@ -140,41 +129,6 @@ def _kept(e: dict[str, Any]) -> Kept:
     if picture is None:
         raise ValueError("no picture")
     return Kept(int(e["bytes"]), np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
-
-
-@cache
-def colour(photo_id: int) -> tuple[int, int, int]:
-    """Of a picture in the memory, RGB 0..255: neighbours in number are far apart in hue."""
-    r, g, b = colorsys.hsv_to_rgb((0.58 + photo_id * 0.618034) % 1, 0.55 if photo_id % 2 else 0.7, 1.0)
-    return round(255 * r), round(255 * g), round(255 * b)
-
-
-@cache
-def font(size: int) -> Any:
-    """The film's type."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-@lru_cache(maxsize=256)
-def _tag(text: str, photo_id: int, size: int) -> Image:
-    """A few words on the colour of a picture."""
-    from PIL import Image as PilImage
-    from PIL import ImageDraw
-
-    left, top, right, bottom = font(size).getbbox(text)
-    image = PilImage.new("RGB", (int(right - left) + size // 2 + 1, int(size * 1.25)), colour(photo_id))
-    ImageDraw.Draw(image).text((image.width / 2, image.height / 2), text, BACKGROUND, font(size), anchor="mm")
-    return np.array(image)
-
-
-def _put(out: Image, stamp: Image, left: int, top: int) -> None:
-    """A stamp in the picture, moved inside where it would stand out."""
-    height, width = stamp.shape[:2]
-    top = min(max(top, 0), out.shape[0] - height)
-    left = min(max(left, 0), out.shape[1] - width)
-    out[top : top + height, left : left + width] = stamp
 
 
 def drawn(picture: Picture, entry: MemoryEntry | None) -> Picture:
@@ -193,10 +147,10 @@ def drawn(picture: Picture, entry: MemoryEntry | None) -> Picture:
         corners = np.rint(parts * scale * 16).astype(np.int32)
         cv2.polylines(out, list(corners), True, colour(chosen), thick, cv2.LINE_AA, 4)
         right, top = parts.reshape(-1, 2).max(0)[0] * scale, parts.reshape(-1, 2).mean(0)[1] * scale
-        stamp = _tag(f"{name} {chosen}", chosen, side // 24)
-        _put(out, stamp, round(right) + 5, round(top) - stamp.shape[0] // 2)
+        words = tag(f"{name} {chosen}", chosen, side // 24)
+        stamp(out, words, round(right) + 5, round(top) - words.shape[0] // 2)
     cv2.rectangle(out, (1, 1), (side - 2, out.shape[0] - 2), colour(entry.photo), 3)
-    _put(out, _tag(f"photo {entry.photo}", entry.photo, side // 22), 0, 0)
+    stamp(out, tag(f"photo {entry.photo}", entry.photo, side // 22), 0, 0)
     return out
 
 
@@ -209,11 +163,11 @@ def _column(height: int) -> Image:
     image = PilImage.new("RGB", (COLUMN, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
     for shelf in SHELVES:
-        draw.text((0, _place(shelf, 0)[1] - _TITLE + 2), shelf.name, DIM, font(13))
+        draw.text((0, _place(shelf, 0)[1] - TITLE - 3), shelf.name, DIM, font(15))
         for slot in range(shelf.slots):
             left, top = _place(shelf, slot)
             right, bottom = left + shelf.size[0] - 1, top + shelf.size[1] - 1
-            draw.rectangle((left, top, right, bottom), outline=_EMPTY)
+            draw.rectangle((left, top, right, bottom), outline=EMPTY)
     return np.array(image)
 
 
@@ -221,7 +175,7 @@ def _place(shelf: _Shelf, slot: int) -> tuple[int, int]:
     """Left and top of a slot in the column."""
     top = 0
     for other in SHELVES:
-        top += _TITLE
+        top += TITLE
         if other is shelf:
             break
         top += -(-other.slots // other.a_row) * (other.size[1] + _SPACE)
@@ -250,30 +204,14 @@ def column(entry: MemoryEntry | None, height: int) -> Image:
             part[:] = small if number in used else np.rint(small * np.float32(_UNUSED))
             if number in used:
                 cv2.rectangle(out, (left, top), (left + width - 1, top + tall - 1), colour(number), 2)
-            _put(out, _tag(str(number), number, 10), left, top)
+            stamp(out, tag(str(number), number, 10), left, top)
             if shelf.first == 0:
                 _small(out, f"{kept.size / 1000:.1f} kB", left + width - 4, top + tall - 4)
     return out
 
 
 def _small(out: Image, text: str, right: int, bottom: int) -> None:
-    stamp = _words(text)
-    height, width = stamp.shape[:2]
+    words = letters(text, 10)
+    height, width = words.shape[:2]
     part = out[bottom - height : bottom, right - width : right]
-    part[:] = np.rint(part * (1 - stamp[..., None] * 0.65) * 1.0).astype(np.uint8)
-    part[:] = np.maximum(part, _letters(text)[..., None])
-
-
-@lru_cache(maxsize=256)
-def _letters(text: str) -> Image:
-    """(h, w): a few words, white on black."""
-    from PIL import Image as PilImage
-    from PIL import ImageDraw
-
-    image = PilImage.new("L", (int(font(10).getlength(text)) + 5, 13), 0)
-    ImageDraw.Draw(image).text((image.width / 2, 6), text, 240, font(10), anchor="mm")
-    return np.array(image)
-
-
-def _words(text: str) -> Floats:
-    return np.ones(_letters(text).shape, np.float32)
+    part[:] = np.maximum(part // 4, words)

@@ -20,21 +20,14 @@ from numpy.typing import NDArray
 
 from codec.errors import HeadwireError
 from codec.parameters import Picture
+from receiver.film_style import BACKGROUND, BRIGHT, DIM, GAP, SAME_S, SIDE, TITLE, WRONG, font
+from receiver.memory_view import MemoryLog, column, drawn
 from receiver.recording import RECORDING, RecordedFrame, read_recording
 from receiver.sinks import open_sink, with_badge
 
-SIDE = 360
-"""Side of each picture in the film."""
-GAP = 12
 STRIP = 92
 SPAN_S = 2.0
 """The figures under the pictures are those of the last so many seconds."""
-SAME_S = 0.0015
-"""Time stamps nearer than this are the same frame's (files count in milliseconds)."""
-_BACKGROUND = (18, 20, 24)
-_BRIGHT = (240, 242, 245)
-_DIM = (150, 156, 165)
-_WRONG = (255, 40, 20)
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class LiveFigures:
     """What stands under the pictures, at one moment; ``None`` is shown as a dash.
 
     payload_kbps: parameters and motion. wire_kbps: every datagram, forward. fps: shown. latency_ms: frame read to sink.
-    lost_percent: frames that never came.
+    lost_percent: frames that never came. pictures_kb, total_kb: photos and patches so far, and parameters and motion with them.
     """
 
     payload_kbps: float | None = None
@@ -50,6 +43,8 @@ class LiveFigures:
     fps: float | None = None
     latency_ms: float | None = None
     lost_percent: float | None = None
+    pictures_kb: float | None = None
+    total_kb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +75,12 @@ class CallLog:
         self._entries = sorted(entries, key=lambda entry: entry.time_s)
         self._times = [entry.time_s for entry in self._entries]
 
-    def figures(self, time_s: float, wire_kbps: float | None) -> LiveFigures:
-        """Those of the ``SPAN_S`` seconds before a time stamp."""
+    def figures(self, time_s: float, wire_kbps: float | None, pictures: int | None = None) -> LiveFigures:
+        """Those of the ``SPAN_S`` seconds before a time stamp. pictures: bytes of them so far."""
         end = bisect_right(self._times, time_s + SAME_S)
         recent = self._entries[bisect_right(self._times, time_s - SPAN_S) : end]
         if len(recent) < 5:
-            return LiveFigures(wire_kbps=wire_kbps)
+            return LiveFigures(wire_kbps=wire_kbps, pictures_kb=_kilo(pictures))
         first, last = recent[0], recent[-1]
         seconds = max(last.at - first.at, 1e-3)
         latencies = [entry.latency_ms for entry in recent if entry.latency_ms is not None]
@@ -96,6 +91,8 @@ class CallLog:
             fps=(len(recent) - 1) / seconds,
             latency_ms=float(np.median(latencies)) if latencies else None,
             lost_percent=100 * lost / (lost + len(recent)),
+            pictures_kb=_kilo(pictures),
+            total_kb=_kilo(None if pictures is None else pictures + last.payload_bytes),
         )
 
 
@@ -125,27 +122,24 @@ class ErrorLog:
         _, confidence, state = self._entries[at - 1]
         size = (picture.shape[1], picture.shape[0])
         doubt = np.asarray(cv2.resize(1 - confidence, size, interpolation=cv2.INTER_LINEAR))[..., None] * 0.7
-        out = np.rint(picture * (1 - doubt) + np.array(_WRONG, np.float32) * doubt).astype(np.uint8)
+        out = np.rint(picture * (1 - doubt) + np.array(WRONG, np.float32) * doubt).astype(np.uint8)
         return with_badge(out, None if state == "steady" else state)
 
 
 @cache
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-@cache
-def _frame(left_title: str, right_title: str) -> NDArray[np.uint8]:
+def _frame(left_title: str, right_title: str, width: int) -> NDArray[np.uint8]:
     """What never changes: background, titles, names of the figures."""
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (2 * SIDE + 3 * GAP, SIDE + 3 * GAP + 20 + STRIP), _BACKGROUND)
+    image = Image.new("RGB", (width, SIDE + 3 * GAP + TITLE + STRIP), BACKGROUND)
     draw = ImageDraw.Draw(image)
     for left, title in ((GAP, left_title), (2 * GAP + SIDE, right_title)):
-        draw.text((left, GAP - 3), title, _DIM, _font(15))
+        draw.text((left, GAP - 3), title, DIM, font(15))
     return np.array(image)
+
+
+def _kilo(size: int | None) -> float | None:
+    return None if size is None else size / 1000
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -153,38 +147,57 @@ def _number(value: float | None, digits: int) -> str:
 
 
 @lru_cache(maxsize=4)
-def _strip(figures: LiveFigures) -> NDArray[np.uint8]:
+def _strip(figures: LiveFigures, width: int) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
-    width = 2 * SIDE + 3 * GAP
-    image = Image.new("RGB", (width, STRIP), _BACKGROUND)
+    image = Image.new("RGB", (width, STRIP), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    columns = (
+    columns = [
         (_number(figures.payload_kbps, 1), "kbps payload"),
         (_number(figures.wire_kbps, 1), "kbps on the wire"),
         (_number(figures.fps, 1), "frames a second"),
         (_number(figures.latency_ms, 0), "ms latency"),
         (_number(figures.lost_percent, 1), "% lost"),
-    )
+    ]
+    if figures.pictures_kb is not None:
+        columns[2:2] = [
+            (_number(figures.pictures_kb, 1), "kB of pictures"),
+            (_number(figures.total_kb, 1), "kB payload in all"),
+        ]
     step = (width - 2 * GAP) / len(columns)
-    for column, (value, name) in enumerate(columns):
-        draw.text((GAP + column * step, 6), value, _BRIGHT, _font(34))
-        draw.text((GAP + column * step, 52), name, _DIM, _font(15))
+    for place, (value, name) in enumerate(columns):
+        draw.text((GAP + place * step, 6), value, BRIGHT, font(34))
+        draw.text((GAP + place * step, 52), name, DIM, font(15))
     return np.array(image)
 
 
-def panel(left: Picture, right: Picture, figures: LiveFigures, titles: tuple[str, str]) -> NDArray[np.uint8]:
-    """One frame of the film, (H, W, 3) uint8 with even sides. titles: over the left and the right picture."""
+def panel(
+    left: Picture,
+    right: Picture,
+    figures: LiveFigures,
+    titles: tuple[str, str],
+    beside: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """One frame of the film, (H, W, 3) uint8 with even sides. titles: over the left and the right picture. beside: what
+    stands on the right of both, (SIDE + TITLE, w, 3)."""
+    width = 2 * SIDE + 3 * GAP + (0 if beside is None else beside.shape[1] + GAP)
+    out = _frame(*titles, width).copy()
+    top = GAP + TITLE
+    for number, picture in enumerate((left, right)):
+        start = GAP + number * (SIDE + GAP)
+        out[top : top + SIDE, start : start + SIDE] = _scaled(picture)
+    if beside is not None:
+        out[GAP : top + SIDE, 2 * SIDE + 3 * GAP : width - GAP] = beside
+    out[top + SIDE + GAP : top + SIDE + GAP + STRIP] = _strip(figures, width)
+    return out
+
+
+def _scaled(picture: Picture) -> Picture:
     import cv2
 
-    out = _frame(*titles).copy()
-    top = GAP + 20
-    for column, picture in enumerate((left, right)):
-        start = GAP + column * (SIDE + GAP)
-        scaled = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        out[top : top + SIDE, start : start + SIDE] = scaled
-    out[top + SIDE + GAP : top + SIDE + GAP + STRIP] = _strip(figures)
-    return out
+    if picture.shape[:2] == (SIDE, SIDE):
+        return picture
+    return np.asarray(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def compose(
@@ -197,17 +210,20 @@ def compose(
     wire: Mapping[str, Any] | None = None,
     titles: tuple[str, str] = ("sender: the camera", "receiver: painted from what was sent"),
     errors: Path | None = None,
+    memory: bool = False,
 ) -> int:
     """Make the film (.mp4 or .mkv) and return its number of frames.
 
     sent, shown: recordings (.rec) or videos of both ends, with time stamps of one clock. log: see ``CallLog``.
-    wire: the call's figures, for ``wire_kbps_forward`` (mean of the call). errors: see ``ErrorLog``; drawn on the right.
+    wire: the call's figures, for ``wire_kbps_forward`` (mean of the call). errors: the sender's log (``sender.loop_log``); where the
+    picture is wrong is drawn on the right. memory: and what it is painted from, and what is remembered beside it.
     One frame for each that the sender captured, at its time stamp; the right picture is the newest one that is no later,
     so that a freeze in the call is a freeze in the film. Raises HeadwireError when a recording is empty or the film
     cannot be written.
     """
     entries = CallLog(log)
     doubts = ErrorLog(errors) if errors is not None else None
+    remembers = MemoryLog(errors) if errors is not None and memory else None
     kbps = wire.get("wire_kbps_forward") if wire else None
     received = _frames(shown)
     coming = next(received, None)
@@ -223,10 +239,16 @@ def compose(
                 right, coming = coming.picture, next(received, None)
             if began is None:
                 began = frame.time_s
+            source = None if remembers is None else remembers.at(frame.time_s)
             if written % 5 == 0:  # figures that change with every frame cannot be read
-                figures = entries.figures(frame.time_s, kbps)
+                pictures = None if remembers is None else 0 if source is None else source.sent
+                figures = entries.figures(frame.time_s, kbps, pictures)
             viewer = right if doubts is None else doubts.drawn(right, frame.time_s)
-            sink.show(panel(frame.picture, viewer, figures, titles), frame.time_s - began)
+            beside = None
+            if remembers is not None:
+                viewer = drawn(_scaled(viewer), source)
+                beside = column(source, SIDE + TITLE)
+            sink.show(panel(frame.picture, viewer, figures, titles, beside), frame.time_s - began)
             written += 1
         if not written:
             raise HeadwireError(f"the sender recorded no picture, so {out} was not made: look at its messages")

@@ -21,6 +21,7 @@ from codec.face_model import FaceModel
 from codec.fitting import Fitter
 from codec.motion import NONE, no_motion
 from codec.parameters import Floats, FrameParameters, Picture, ReferenceFrame, Region, Window
+from models.generator import Generator
 from models.memory import PhotoMemory
 from models.zoo import create
 from receiver.sinks import FILE_KINDS, check_writable, open_sink
@@ -55,13 +56,13 @@ FRONT = 0.45
 class Studio:
     """Paints one person. Not thread-safe.
 
-    model_name: a generator of the zoo, or ``auto``. times_ms: what each frame took.
+    generator: fresh, without photos. times_ms: what each frame took.
     """
 
-    def __init__(self, person: Person, model_name: str, face_model: FaceModel, fps: float = FPS) -> None:
+    def __init__(self, person: Person, generator: Generator, face_model: FaceModel) -> None:
         self.face_model = face_model
         self.person = person
-        self.generator = create(model_name, face_model, fps)
+        self.generator = generator
         self.memory = PhotoMemory(face_model, self.generator)
         # the base last: a network with room for one photo keeps it
         for photo in reversed(person.photos):
@@ -134,9 +135,10 @@ def reenact(settings: ReenactSettings) -> dict[str, Any]:
     """The driver's expression and head on the source's face. Returns the figures. Raises UsageError for unusable files."""
     _check_video(settings.target)
     face_model = FaceModel.load()
+    generator = create(settings.model, face_model)
     person = read_person(settings.source, face_model)
     driver = read_performance(settings.driver, face_model)
-    studio = Studio(person, settings.model, face_model, driver.fps)
+    studio = Studio(person, generator, face_model)
     first = next((p for p in driver.parameters if p.confidence > 0), driver.parameters[0]).camera
     change = NEUTRAL_SHARE * (person.neutral - driver.neutral(face_model)) if settings.own_neutral else np.float32(0)
     with open_sink(str(settings.target), fps=driver.fps, realtime=False) as sink:
@@ -163,8 +165,8 @@ def view(
     pose: Edit,
     model: str = "auto",
     seconds: float | None = None,
-    turn: float = 30.0,
-    nod: float = 15.0,
+    turn: float = 20.0,
+    nod: float = 10.0,
 ) -> dict[str, Any]:
     """The head from elsewhere: a video that turns by ``turn`` degrees to both sides, then nods by ``nod``; or only ``pose``."""
     pose.check()
@@ -184,8 +186,9 @@ def _moved(
     if still and seconds is not None:
         raise UsageError(f"--seconds is for a video, and {target} is a picture: leave one of them out")
     face_model = FaceModel.load()
+    generator = create(model, face_model)
     person = read_photo(photo, face_model)
-    studio = Studio(person, model, face_model)
+    studio = Studio(person, generator, face_model)
     start = person.base.parameters
     ends = [edited(face_model, person.identity, start, stop).vector() for stop in stops]
     if still:
@@ -212,9 +215,10 @@ def frontalise(source: Path, target: Path, model: str = "auto") -> dict[str, Any
     face_model = FaceModel.load()
     photo = is_picture(source)
     (_check_picture if photo else _check_video)(target)
+    generator = create(model, face_model)
     if photo:
         person = read_photo(source, face_model)
-        studio = Studio(person, model, face_model)
+        studio = Studio(person, generator, face_model)
         parameters = person.base.parameters
         with RotationLeft(face_model, person.identity) as left:
             picture = studio.paint(replace(parameters, camera=frontal(parameters.camera)))
@@ -222,7 +226,7 @@ def frontalise(source: Path, target: Path, model: str = "auto") -> dict[str, Any
         _save(picture, target)
         return studio.figures() | _turned([parameters]) | left.figures()
     performance = read_performance(source, face_model)
-    studio = Studio(person_of(performance, face_model), model, face_model, performance.fps)
+    studio = Studio(person_of(performance, face_model), generator, face_model)
     with (
         RotationLeft(face_model, performance.identity) as left,
         open_sink(str(target), fps=performance.fps, realtime=False) as sink,

@@ -70,6 +70,7 @@ def export_net(net: LightNet, target: Path, provenance: dict[str, Any]) -> Path:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         save_file(tensors, str(partial), notes)
+        partial.chmod(0o644)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

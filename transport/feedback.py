@@ -17,7 +17,13 @@ CALM = 1.25
 """Seconds between two reports of a link on which nothing happens, and between two acknowledgements of keys."""
 
 HURRY = 0.25
-"""The same while a photo travels or a queue builds up."""
+"""The same while the first photos travel or a queue builds up."""
+
+LATER = 0.8
+"""The same while a later photo travels: nobody waits for it."""
+
+FIRST_BLOCKS = 320
+"""Blocks of photos that are waited for: a small photo and the better one."""
 
 NOTICED = 0.06
 """Seconds of queueing from which on a report does not wait."""
@@ -123,7 +129,7 @@ class Reporter:
         self._queueing = self._told_queueing = 0.0
         self._keys: OrderedDict[bytes, int] = OrderedDict()
         self._photo: tuple[int, bytes] | None = None
-        self._photo_news = False
+        self._photo_news = self._waited_for = False
         self._receipt: bytes | None = None
 
     def packet(self, sequence: int, timestamp: float, size: int, now: float) -> None:
@@ -153,13 +159,16 @@ class Reporter:
         """Blocks of a photo came."""
         self._photo = first_missing, bitmap[:MAX_BITMAP]
         self._photo_news = True
+        self._waited_for = first_missing < FIRST_BLOCKS
 
     def due(self) -> float | None:
         """When a report is due, s; None while there is nothing to say."""
         if self._newest is None or (self._packets == self._told and not self._photo_news and not self._keys):
             return None
         grown = self._queueing > NOTICED and self._queueing > 1.3 * self._told_queueing
-        return self._last + (HURRY if grown or self._photo_news else CALM)
+        if grown or (self._photo_news and self._waited_for):
+            return self._last + HURRY
+        return self._last + (LATER if self._photo_news else CALM)
 
     def report(self, now: float) -> bytes:
         """Only after ``due`` has said so."""

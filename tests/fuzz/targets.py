@@ -217,7 +217,7 @@ def _stills() -> Taker:
 
 
 def _riding_seeds() -> list[bytes]:
-    fields = [data[1:] for data in _motion_seeds()[:6]]
+    fields = [data[1:] for data in _motion_seeds()[:18:3]]
     parameters = _messages(Channel.PARAMETERS)
     return [with_motion([Riding(n, fields[n])] * (n % 3), parameters[n]) for n in range(6)]
 
@@ -226,6 +226,8 @@ def _riding() -> Taker:
     def take(data: bytes) -> None:
         riding, packet = split_motion(data)
         assert sum(len(r.packet) for r in riding) + len(packet) <= len(data)
+        for section in riding:
+            MotionDecoder().decode(section.packet, 0)
 
     return take
 

@@ -115,7 +115,9 @@ def settle() -> None:
     """One thread of arithmetic, so that the order of its sums is the same on every run; SVT-AV1 without its chatter."""
     import cv2
     import torch
+    from threadpoolctl import threadpool_limits
 
+    threadpool_limits(1)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     os.environ.setdefault("SVT_LOG", "1")

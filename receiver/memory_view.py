@@ -23,7 +23,7 @@ COLUMN = 260
 FARTHEST_S = 0.5
 """Outlines are interpolated between frames that are at most so far apart."""
 
-_UNUSED = 0.45
+_UNUSED = 0.55
 """Brightness of a remembered picture that the frame does not use."""
 
 

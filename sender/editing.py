@@ -6,9 +6,8 @@ Each is the call's own path with other numbers: photo -> fit; numbers of a drive
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from sender.subject import (
     read_performance,
     read_person,
     read_photo,
+    shown,
 )
 
 PICTURE_KINDS = (".png", ".jpg", ".jpeg")
@@ -142,7 +142,7 @@ def reenact(settings: ReenactSettings) -> dict[str, Any]:
     first = next((p for p in driver.parameters if p.confidence > 0), driver.parameters[0]).camera
     change = NEUTRAL_SHARE * (person.neutral - driver.neutral(face_model)) if settings.own_neutral else np.float32(0)
     with open_sink(str(settings.target), fps=driver.fps, realtime=False) as sink:
-        for i, parameters in _shown(enumerate(driver.parameters), "painting", len(driver.parameters)):
+        for i, parameters in shown(enumerate(driver.parameters), "painting", len(driver.parameters)):
             camera = parameters.camera
             if not settings.absolute:
                 camera = relative(camera, first, person.base.parameters.camera)
@@ -197,7 +197,7 @@ def _moved(
     ways = np.array([start.vector(), *ends, *([start.vector()] if closed else [])])
     frames = max(2, round((usual_s if seconds is None else seconds) * FPS))
     with open_sink(str(target), fps=FPS, realtime=False) as sink:
-        for i in _shown(range(frames), "painting", frames):
+        for i in shown(range(frames), "painting", frames):
             at = i / (frames - 1) * (len(ways) - 1)
             k = min(int(at), len(ways) - 2)
             t = at - k
@@ -232,7 +232,7 @@ def frontalise(source: Path, target: Path, model: str = "auto") -> dict[str, Any
         open_sink(str(target), fps=performance.fps, realtime=False) as sink,
     ):
         painted = _frontal_frames(source, performance, studio)
-        for i, picture in _shown(enumerate(painted), "painting", len(performance.parameters)):
+        for i, picture in shown(enumerate(painted), "painting", len(performance.parameters)):
             left.look(picture)
             sink.show(picture, i / performance.fps)
     seen = [p for p in performance.parameters if p.confidence > 0]
@@ -328,14 +328,3 @@ def _save(picture: Picture, target: Path) -> None:
         raise UsageError(f"cannot write {target}: {error.strerror}; choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _shown(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
-    """The items, with a progress bar where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, what, total, console=Console(stderr=True), transient=True)

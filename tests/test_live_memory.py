@@ -27,10 +27,10 @@ def scene(seed):
 class Call:
     """A sender's loop and a receiver's memory; a picture's messages take ``late`` frames, its acknowledgement as long."""
 
-    def __init__(self, photos_kbps, late):
+    def __init__(self, photos_kbps, late, log=None):
         self.now, self.late = 0.0, late
         self.live = LiveMotion(
-            MODEL, PERIOD_MS, 2.0, clock=lambda: self.now, pause_s=0.0, paces=(2,), photos_kbps=photos_kbps
+            MODEL, PERIOD_MS, 2.0, log, clock=lambda: self.now, pause_s=0.0, paces=(2,), photos_kbps=photos_kbps
         )
         self.live.enabled = True
         self.way: deque[tuple[float, bytes]] = deque()

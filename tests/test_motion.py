@@ -208,6 +208,12 @@ def test_fields_are_forgotten():
     assert len(track._fields) <= 2 * KEPT
 
 
+def shown_at(track, sequence):
+    field = track.at(sequence, {0})
+    assert field is not None
+    return field.displacement().mean()
+
+
 def test_a_call_goes_to_a_field_in_steps_and_stays_there():
     decoder, track = MotionDecoder(), MotionTrack(ease=0.5)
     for sequence, value in ((10, 1), (12, 9)):
@@ -215,8 +221,8 @@ def test_a_call_goes_to_a_field_in_steps_and_stays_there():
         content[0] = value
         track.add(decoder.decode(encode_motion(Change(content, 4), sequence, 0), sequence))
         if sequence == 10:
-            first = track.at(10, {0}).displacement().mean()
-    steps = [track.at(sequence, {0}).displacement().mean() for sequence in range(12, 18)]
+            first = shown_at(track, 10)
+    steps = [shown_at(track, sequence) for sequence in range(12, 18)]
     assert steps[0] == pytest.approx(first + 0.75 * 8 * first, rel=0.02)
     assert np.all(np.diff(steps) >= 0)
     assert steps[-1] == pytest.approx(9 * first, rel=0.05)

@@ -44,7 +44,9 @@ class Viewer:
         photo = Photo(0, 0, encode_photo(picture), self.parameters)
         self.coder = ParameterEncoder("normal")
         self.coder.set_reference(photo.fit)
-        self.sink, self.receipts, self.photos = Kept(), [], []
+        self.sink = Kept()
+        self.receipts: list[bytes] = []
+        self.photos: list[int] = []
         self.player = Player(
             FacePainter(Warp(model), model),
             [self.sink],
@@ -74,7 +76,9 @@ class Viewer:
         self.number += 1
         time_ms = self.number * PERIOD_MS
         time.sleep(max(0.0, self.began + time_ms / 1000 - time.monotonic()))
-        body = with_motion(riding, self.coder.encode(self.parameters.vector()))
+        data = self.coder.encode(self.parameters.vector())
+        assert data is not None
+        body = with_motion(riding, data)
         self.player.take_packet(stamped(time_ms, body), time.monotonic())
 
     def shown(self):

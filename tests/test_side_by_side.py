@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from codec.errors import HeadwireError
-from receiver.side_by_side import GAP, SIDE, CallLog, ErrorLog, compose
+from receiver.film_style import GAP, SIDE
+from receiver.memory_view import COLUMN
+from receiver.side_by_side import CallLog, ErrorLog, compose
 from receiver.sinks import open_sink
 
 
@@ -84,3 +86,34 @@ def test_where_the_sender_is_unsure_the_picture_is_reddened(tmp_path: Path) -> N
     said = errors.drawn(grey, 5.0)
     assert 50 < (said != grey).any(2).sum() < 20_000
     assert (ErrorLog(tmp_path / "none").drawn(grey, 5.0) == grey).all()
+
+
+def test_the_film_of_the_memory_is_wider_and_counts_its_bytes(tmp_path: Path) -> None:
+    sent, shown, log, errors, out = (
+        tmp_path / name for name in ("sent.rec", "shown.rec", "log", "sent.jsonl", "call.mp4")
+    )
+    with open_sink(str(sent), 25, wait=True) as one, open_sink(str(shown), 25, wait=True) as other:
+        for k in range(20):
+            one.show(level(k), k / 25)
+            other.show(level(k), k / 25)
+    look: dict[str, object] = {
+        "photo": 0,
+        "mouth": None,
+        "eyes": None,
+        "outlines": {},
+        "photos": 1,
+        "patches": 0,
+        "pictures_bytes": 7000,
+    }
+    steady = {"time_ms": 0, "state": "steady", "confidence": np.ones((8, 8)).tolist()}
+    errors.write_text(json.dumps(steady | look))
+    lines = [{"time_ms": 40 * k, "at": k / 25, "latency_ms": 9, "lost": 0, "payload_bytes": 10 * k} for k in range(20)]
+    log.write_text("\n".join(map(json.dumps, lines)))
+    assert compose(sent, shown, log, out, errors=errors, memory=True) == 20
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert stream.width == 2 * SIDE + COLUMN + 4 * GAP
+    figures = CallLog(log).figures(19 / 25, None, 7000)
+    assert figures.pictures_kb == 7.0
+    assert figures.total_kb == pytest.approx(7.19)
+    assert CallLog(log).figures(19 / 25, None).total_kb is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from codec.motion_ack import MotionReceipts
 from codec.packets import Riding, frame_number, frame_period_ms, stamped, time_units, with_motion
@@ -34,7 +35,8 @@ def main() -> None:
             }
         )
     damaged = ["00f0", "00f100", "00f102aa", "00" + "f001aa" * 5]
-    receipts, shown = MotionReceipts(), []
+    receipts = MotionReceipts()
+    shown: list[dict[str, Any]] = []
     came: list[int] = []
     for number in (65530, 65532, 0, 65534, 4):
         came.append(number)

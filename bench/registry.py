@@ -23,6 +23,7 @@ BENCHES: dict[str, tuple[str, str]] = {
         "what the carriers cost on the wire, both ways, and what a photo does to the face beside it",
     ),
     "motion": ("bench.motion", "the residual motion field on the held-out people: picture against payload"),
+    "memory": ("bench.memory", "photos and patches over the time of uncut calls, AV1 beside them"),
     "quality": (
         "bench.quality",
         "clips x codecs x rates: Headwire beside AV1, VP9, H.264 ..., figures and an HTML report",

@@ -1,6 +1,6 @@
 """``light``: what ``warp`` paints, corrected by a small network: a residual flow and residual colours.
 
-Everything that ``warp`` knows (photos, motion fields) it knows too. OpenVINO runs the network, in bfloat16 where the CPU has it.
+Everything that ``warp`` knows (photos, motion fields) it knows too. OpenVINO runs the network, in 8 bits where the CPU can.
 In a call a frame must not wait: ``keep_up`` lets it leave the network out for a while when it has become too slow.
 """
 
@@ -38,25 +38,27 @@ FIRST_PAUSE, LONGEST_PAUSE = 50, 1600
 class LightPainter:
     """The network: a warped picture and its geometry -> the corrected picture.
 
-    precision: ``auto`` (bfloat16 where the CPU has it), ``f32`` or ``bf16``. Raises HeadwireError where weights or OpenVINO are
-    missing.
+    precision: ``auto`` (int8 where the CPU and the weights have it), ``f32``, ``bf16`` or ``int8``. Raises HeadwireError where weights
+    or OpenVINO are missing.
     """
 
-    def __init__(self, weights: Path = WEIGHTS, precision: str = "auto", threads: int = 1, model: Any = None) -> None:
+    def __init__(self, weights: Path = WEIGHTS, precision: str = "auto", threads: int = 1) -> None:
         try:
             import openvino
         except ImportError as error:
             raise HeadwireError("the package openvino is missing: run 'make setup'") from error
         core = openvino.Core()
+        has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
-            precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+            precision = "int8" if "INT8" in has else "bf16" if "BF16" in has else "f32"
         self.precision = precision
+        kind = precision if precision != "int8" else "bf16" if "BF16" in has else "f32"
         settings = {
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": kind,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        graph = build(read_weights(weights)[0]) if model is None else model
+        graph = build(read_weights(weights)[0], int8=precision == "int8")
         self._request = core.compile_model(graph, "CPU", settings).create_infer_request()
 
     def paint(self, warped: Picture, geometry: Floats) -> Picture:

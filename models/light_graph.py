@@ -51,9 +51,10 @@ def _tensor(data: bytes, dtype: str, shape: list[int], data_offsets: list[int]) 
     return np.frombuffer(data, kind, count, begin).reshape(shape).astype(np.float32)
 
 
-def build(tensors: Tensors) -> Any:
+def build(tensors: Tensors, int8: bool = False) -> Any:
     """openvino.Model: (1, 48, 64, 64) uint8 and (1, 12, 64, 64) float32 -> residual colours (1, 48, 64, 64), in 0..255's scale, and
-    residual flow (1, 2, 64, 64), pixels. Raises HeadwireError where a tensor is missing.
+    residual flow (1, 2, 64, 64), pixels. int8: convolutions with a calibrated input, ``NAME.range``, in 8 bits. Raises HeadwireError
+    where a tensor is missing.
     """
     import openvino
     from openvino import opset13 as ov
@@ -67,7 +68,15 @@ def build(tensors: Tensors) -> Any:
     def convolution(x: Any, name: str, stride: int = 1) -> Any:
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         pad = [weight.shape[2] // 2] * 2
-        y = ov.convolution(x, ov.constant(weight), [stride] * 2, pad, pad, [1, 1])
+        kernel: Any = ov.constant(weight)
+        if int8 and f"{name}.range" in tensors:
+            low, high = (number(v) for v in tensors[f"{name}.range"])
+            x = ov.fake_quantize(x, low, high, low, high, 256)
+            most = np.maximum(np.abs(weight).max((1, 2, 3), keepdims=True), np.float32(1e-6))
+            kernel = ov.fake_quantize(
+                kernel, ov.constant(-most), ov.constant(most), ov.constant(-most), ov.constant(most), 255
+            )
+        y = ov.convolution(x, kernel, [stride] * 2, pad, pad, [1, 1])
         return ov.add(y, ov.constant(bias.reshape(1, -1, 1, 1)))
 
     def blocks(x: Any, name: str) -> Any:

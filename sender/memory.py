@@ -59,11 +59,11 @@ PAUSE_S = 0.3
 LEAST_PATCH = 120
 """Bytes of a patch, about."""
 
-SMOOTHED = 6
-"""Looks over which the picture's error is smoothed."""
+SMOOTHED_S = 0.5
+"""Seconds over which the picture's error is smoothed."""
 
-FRESH = 6
-"""Looks after a photo from which the picture is as good as it will be with it."""
+FRESH_S = 0.5
+"""After a photo the picture is as good as it will be with it."""
 
 HALF, WINDOW = 128, (7, 7)
 
@@ -109,16 +109,17 @@ class MemoryPlanner:
         self._cost = 1800.0
         self._unlike: float | None = None
         self._fresh: float | None = None
-        self._looks = 0
+        self._since_s: float | None = None
         self._turn = 0
         self._try = MotionEncoder()
 
     def look(self, picture: Picture, frame: DrivingFrame, time_s: float) -> Seen:
         """Compare a frame with what the viewer sees. frame: with the newest field that was sent, if any."""
-        if self._at_s is not None:
+        passed = 0.0 if self._at_s is None else time_s - self._at_s
+        if passed:
             rate, patches = self.settings.kbps * 125, self.settings.patches
             for kind, part, least in ((Region.WHOLE, 1 - patches, self._cost), (Region.MOUTH, patches, LEAST_PATCH)):
-                saved = self._bytes[kind] + part * rate * (time_s - self._at_s)
+                saved = self._bytes[kind] + part * rate * passed
                 self._bytes[kind] = min(saved, max(part * rate * self.settings.saved_s, 1.2 * least))
         self._at_s = time_s
         warp = self._memory.warp
@@ -132,9 +133,10 @@ class MemoryPlanner:
                 error[region] = self._choose(region, picture, painted, frame, base, share)
                 self._used[self._chosen[region]] = time_s
         error[Region.WHOLE] = unlike = _unlike(picture, painted)
-        self._looks += 1
-        self._unlike = unlike if self._unlike is None else self._unlike + (unlike - self._unlike) / SMOOTHED
-        if self._fresh is None and self._looks >= FRESH:
+        if self._unlike is None or self._since_s is None:
+            self._unlike, self._since_s = unlike, time_s
+        self._unlike += (unlike - self._unlike) * min(1.0, passed / SMOOTHED_S)
+        if self._fresh is None and time_s - self._since_s >= FRESH_S:
             self._fresh = self._unlike
         self._used[base.reference.photo_id] = time_s
         return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error, painted)
@@ -202,7 +204,7 @@ class MemoryPlanner:
             return []
         base = self._memory.warp.source(frame)
         if self._bytes[Region.WHOLE] >= self._cost and self._worse:
-            self._looks, self._fresh, self._unlike = 0, None, None
+            self._since_s, self._fresh, self._unlike = None, None, None
             return self._whole(picture, frame, base, identity_version)
         for region in (Region.MOUTH, Region.EYES):
             if (
@@ -218,7 +220,7 @@ class MemoryPlanner:
         """The messages of a photo where nothing that is remembered explains the frame, or none: it may be paid for later."""
         if self.settings.kbps <= 0 or self._bytes[Region.WHOLE] < 0:
             return []
-        self._looks, self._fresh, self._unlike = 0, None, None
+        self._since_s, self._fresh, self._unlike = None, None, None
         plain = replace(frame, motion=None)
         return self._whole(picture, plain, self._memory.warp.source(frame), identity_version)
 
@@ -270,6 +272,7 @@ class MemoryPlanner:
             photo_id, base_id, version, region, box, draft.parameters, draft.coded_fit, draft.motion, still
         )
         messages = [start, *chunks(photo_id, still)]
+        self._used[photo_id] = self._at_s or 0.0
         self._bytes[Region.WHOLE if region is Region.WHOLE else Region.MOUTH] -= sum(len(m) for m in messages)
         return messages
 

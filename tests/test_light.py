@@ -14,7 +14,7 @@ from codec.motion import no_motion
 from codec.parameters import SIZE, Camera, FrameParameters, ReferenceFrame
 from codec.raster import rasterise
 from models.generator import DrivingFrame
-from models.light import FIRST_PAUSE, LATELY, LONGEST_PAUSE, Light, LightPainter, Pace
+from models.light import FIRST_PAUSE, LATELY, LONGEST_PAUSE, WEIGHTS, Light, LightPainter, Pace
 from models.light_graph import FORMAT, gmac, read_weights
 from models.light_inputs import CELLS, COLOURS, GEOMETRY, Geometry, between, in_cells
 from models.warp import Warp
@@ -117,6 +117,19 @@ def test_the_graph_agrees_with_torch_on_a_picture(tmp_path):
     assert difference.mean() < 0.6
     assert np.percentile(difference, 99) < 5
     assert np.abs(wanted - PHOTO).mean() > 5
+
+
+def test_the_shipped_weights_paint_the_same_in_8_bits():
+    notes = json.loads(read_weights(WEIGHTS)[1]["provenance"])
+    assert "non-commercial" in notes["licence"]
+    frame = driving(parameters(0.1, 131.0))
+    pictures = []
+    for precision in ("f32", "int8"):
+        light = Light(MODEL, precision=precision)
+        light.prepare(ReferenceFrame(0, PHOTO, parameters(), IDENTITY))
+        pictures.append(light.generate(frame).astype(int))
+    difference = np.abs(pictures[0] - pictures[1])
+    assert 0 < difference.mean() < 0.5
 
 
 def test_pictures_in_cells_keep_every_pixel():

@@ -13,13 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor, nn
+
 from codec.errors import HeadwireError, UsageError
 from models.light import WEIGHTS
 from models.light_graph import FORMAT
 from training import checkpoints
 from training.export import LICENCE
+from training.light_data import LightSource
 from training.light_evaluation import load_run, measure, torch_paint
-from training.light_network import LightNet
+from training.light_network import LightNet, in_cells
+from training.light_triples import open_triples
 from training.options import parsed
 
 
@@ -27,14 +33,15 @@ from training.options import parsed
 class LightExportSettings:
     """run: a run's folder. target: the file. step: of the validation frames every so many are measured for the note, 0: none.
 
-    triples: folder. samples: crops that the run has seen in all, for the note; 0: steps times ``batch``.
+    triples: folder. crops: that the run has seen in all, for the note. calibration: frames that tell the ranges for int8.
     """
 
     run: Path = Path("runs/light")
     target: Path = WEIGHTS
     step: int = 4
     triples: Path | None = None
-    batch: int = 8
+    crops: int = 0
+    calibration: int = 48
 
 
 def export(settings: LightExportSettings) -> Path:
@@ -48,23 +55,57 @@ def export(settings: LightExportSettings) -> Path:
         "licence": LICENCE,
         "losses": "L1, differences of neighbours, LPIPS-Alex, LPIPS-VGG up to relu4_3",
         "steps": state["step"],
-        "crops": state["step"] * settings.batch,
+        "crops": settings.crops,
         "network": asdict(net.config),
     }
     if settings.step:
-        from training.light_data import LightSource
-        from training.light_triples import open_triples
-
         clips = open_triples(settings.triples, "validation")
         notes["validation"] = measure(torch_paint(net, LightSource(clips)), clips, settings.step)
-    return export_net(net, settings.target, notes)
+    source = LightSource(open_triples(settings.triples))
+    return export_net(net, settings.target, notes, input_ranges(net, source, settings.calibration))
 
 
-def export_net(net: LightNet, target: Path, provenance: dict[str, Any]) -> Path:
-    """A network as a safetensors file, written whole or not at all."""
+def input_ranges(net: LightNet, source: LightSource, frames: int) -> dict[str, Tensor]:
+    """``NAME.range`` -> (low, high) of what each convolution but the stem is given, the mean over frames of a frame's extremes.
+
+    The stem sees colours and geometry of different scale, and stays in floating point.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    hooks = []
+
+    def watch(name: str) -> Any:
+        def seen(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            found.setdefault(name, []).append((float(inputs[0].min()), float(inputs[0].max())))
+
+        return seen
+
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and name != "stem":
+            hooks.append(module.register_forward_pre_hook(watch(name)))
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for _ in range(frames):
+            number = int(rng.integers(len(source.triples)))
+            batch = source.whole(number, int(rng.integers(len(source.triples[number].frames["number"]))))
+            net(in_cells(batch.shown), batch.geometry)
+    for hook in hooks:
+        hook.remove()
+    ranges = {}
+    for name, values in found.items():
+        low, high = np.mean(values, 0)
+        most = max(-float(low), float(high))
+        ranges[f"{name}.range"] = torch.tensor((0.0, most) if low >= 0 else (-most, most * 127 / 128))
+    return ranges
+
+
+def export_net(
+    net: LightNet, target: Path, provenance: dict[str, Any], ranges: dict[str, Tensor] | None = None
+) -> Path:
+    """A network as a safetensors file, written whole or not at all. ranges: ``input_ranges``, for int8."""
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
+    tensors |= {name: value.float().contiguous() for name, value in (ranges or {}).items()}
     notes = {"format": FORMAT, "provenance": json.dumps(provenance)}
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")

@@ -62,6 +62,9 @@ LEAST_PATCH = 120
 SMOOTHED_S = 0.5
 """Seconds over which the picture's error is smoothed."""
 
+MUCH = 4.0
+"""How many times worse than is worth a photo the picture must be for one that is paid for later."""
+
 FRESH_S = 0.5
 """After a photo the picture is as good as it will be with it."""
 
@@ -203,7 +206,8 @@ class MemoryPlanner:
         if settings.kbps <= 0:
             return []
         base = self._memory.warp.source(frame)
-        if self._bytes[Region.WHOLE] >= self._cost and self._worse:
+        price = 0.0 if self._worse_by(MUCH * settings.better) else self._cost
+        if self._bytes[Region.WHOLE] >= price and self._worse_by(settings.better):
             self._since_s, self._fresh, self._unlike = None, None, None
             return self._whole(picture, frame, base, identity_version)
         for region in (Region.MOUTH, Region.EYES):
@@ -224,14 +228,9 @@ class MemoryPlanner:
         plain = replace(frame, motion=None)
         return self._whole(picture, plain, self._memory.warp.source(frame), identity_version)
 
-    @property
-    def _worse(self) -> bool:
-        """Whether the picture is so much worse than it was soon after the last photo that another is worth its bytes."""
-        return (
-            self._fresh is not None
-            and self._unlike is not None
-            and self._unlike > (1 + self.settings.better) * self._fresh
-        )
+    def _worse_by(self, share: float) -> bool:
+        """Whether the picture is worse by that share than it was soon after the last photo."""
+        return self._fresh is not None and self._unlike is not None and self._unlike > (1 + share) * self._fresh
 
     def _whole(self, picture: Picture, frame: DrivingFrame, base: Photo, version: int) -> list[bytes]:
         draft = self._draft(frame, base)

@@ -41,7 +41,7 @@ class EvaluationSettings:
 
     run: Path = Path("runs/light")
     weights: Path | None = None
-    precision: str = "f32"
+    precision: str = "auto"
     step: int = 4
     triples: Path | None = None
     sheet: Path | None = None

@@ -70,7 +70,7 @@ class _Receiver:
     async def run(self) -> dict[str, Any]:
         settings, loop = self._settings, asyncio.get_running_loop()
         with ExitStack() as stack:
-            generator = await asyncio.to_thread(create, settings.model, self._model)
+            generator = await asyncio.to_thread(create, settings.model, self._model, NOMINAL_FPS, True)
             painter = FacePainter(generator, self._model, ease_motion=EASE)
             await asyncio.to_thread(painter.warm_up)
             specs = [settings.sink] + ([str(settings.record)] if settings.record else [])

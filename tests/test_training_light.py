@@ -202,7 +202,7 @@ def test_training_goes_on_where_it_was_and_what_it_learned_ships(folder, tmp_pat
     assert again is not None
     assert again["step"] == 6
 
-    target = export(LightExportSettings(tmp_path / "once", tmp_path / "light.safetensors", 0))
+    target = export(LightExportSettings(tmp_path / "once", tmp_path / "light.safetensors", 0, folder))
     notes = read_weights(target)[1]
     assert "not for commercial use" in notes["provenance"]
     net = load_run(tmp_path / "once")

@@ -303,11 +303,11 @@ def test_two_processes_learn_what_one_does(store: Path, tmp_path: Path) -> None:
 
 
 class _Halting(PairSource):
-    """Sends this process a termination signal with its third batch."""
+    """Sends this process a termination signal with its third batch (this thread: others belong to libraries)."""
 
     def batch(self, step: int, slots: Sequence[int]) -> PairBatch:
         if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return super().batch(step, slots)
 
 

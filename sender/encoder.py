@@ -30,7 +30,6 @@ from sender.closed_loop import ClosedLoop
 from sender.identity import IdentityRefiner
 from sender.judgement import Judgement
 from sender.live_motion import LiveMotion
-from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
 from sender.reference import best_reference
 from sender.tracking import FaceTracker, Tracked
@@ -292,9 +291,7 @@ class FaceEncoder:
         return messages
 
     def _judge(self, viewer: ViewersCopy) -> Judgement:
-        kbps = self._settings.photos_kbps
-        planner = MemoryPlanner(viewer.memory, MemorySettings(kbps)) if kbps > 0 else None
-        return Judgement(ClosedLoop(MotionSettings(reliable=True)), viewer.memory, planner)
+        return Judgement(ClosedLoop(MotionSettings(reliable=True)), viewer.memory, self._settings.photos_kbps)
 
     def _compare(
         self,
@@ -316,7 +313,7 @@ class FaceEncoder:
             if reference is not None:
                 judgement.came(reference)
                 if reference.region is Region.WHOLE:
-                    data = judgement.again(picture, frame, sequence).data
+                    data = judgement.field(picture, frame, sequence).data
         messages = [Message(Channel.PHOTOS, news) for news in look.news]
         return messages if data is None else [*messages, Message(Channel.MOTION, bytes((number % 256,)) + data)]
 

@@ -12,7 +12,7 @@ from codec.parameters import Picture, ReferenceFrame, Region
 from models.generator import DrivingFrame
 from models.memory import PhotoMemory
 from sender.closed_loop import ClosedLoop, LoopReport, LoopState
-from sender.memory import MemoryPlanner
+from sender.memory import MemoryPlanner, MemorySettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +26,13 @@ class Look:
 class Judgement:
     """A sender's view of its viewer. Not thread-safe.
 
-    memory: the copy of the viewer's. planner: None for one photo.
+    memory: the copy of the viewer's. photos_kbps: for pictures after the first; 0: one photo.
     """
 
-    def __init__(self, loop: ClosedLoop, memory: PhotoMemory, planner: MemoryPlanner | None) -> None:
+    def __init__(self, loop: ClosedLoop, memory: PhotoMemory, photos_kbps: float) -> None:
         self.loop = loop
         self.memory = memory
-        self.planner = planner
+        self.planner = MemoryPlanner(memory, MemorySettings(photos_kbps)) if photos_kbps > 0 else None
 
     def came(self, reference: ReferenceFrame) -> None:
         """The viewer has another picture, and so has the memory here."""
@@ -53,10 +53,10 @@ class Judgement:
         field. may_send: whether a new picture can travel now."""
         planner, encoder = self.planner, self.loop.encoder
         if planner is None:
-            return Look(self._field(picture, frame, sequence, budget), [])
+            return Look(self.field(picture, frame, sequence, budget), [])
         seen = planner.look(picture, replace(frame, motion=encoder.field), time_s)
         encoder.mouth, encoder.eyes = seen.mouth, seen.eyes
-        report = self._field(picture, frame, sequence, budget)
+        report = self.field(picture, frame, sequence, budget)
         if report.state is LoopState.COVERED:
             return Look(report, [])
         if report.state is LoopState.CHANGED:
@@ -65,15 +65,12 @@ class Judgement:
             other = planner.better_photo(picture, replace(frame, motion=report.field), encoder.explained)
             if other is not None:
                 self.loop.set_photo(other, self.memory.warp.photos[other].reference.picture)
-                report = self._field(picture, frame, sequence, budget)
+                report = self.field(picture, frame, sequence, budget)
         if not may_send:
             return Look(report, [])
         return Look(report, planner.propose(picture, replace(frame, motion=report.field), seen, version, time_s))
 
-    def _field(self, picture: Picture, frame: DrivingFrame, sequence: int, budget: int = MAX_MOTION) -> LoopReport:
+    def field(self, picture: Picture, frame: DrivingFrame, sequence: int, budget: int = MAX_MOTION) -> LoopReport:
+        """The field of a frame alone, from the photo that the loop paints from: again, when another has come."""
         flow = self.memory.warp.flow(frame, self.loop.encoder.photo_id)
         return self.loop.step(picture, flow, sequence, budget)
-
-    def again(self, picture: Picture, frame: DrivingFrame, sequence: int) -> LoopReport:
-        """The field of the same frame once more, from a photo that has just come."""
-        return self._field(picture, frame, sequence)

@@ -29,7 +29,6 @@ from receiver.concealment import Concealment
 from sender.closed_loop import ClosedLoop, LoopReport, LoopThread
 from sender.judgement import Judgement
 from sender.loop_log import LoopLog
-from sender.memory import MemoryPlanner, MemorySettings
 from sender.motion import MotionSettings
 from sender.viewer import ViewersCopy
 
@@ -285,8 +284,7 @@ class LiveMotion:
         """A viewer who has nothing."""
         self._news.clear()
         self._viewer = viewer = ViewerOfCall(self._model, self._period_ms)
-        planner = MemoryPlanner(viewer.memory, MemorySettings(self._photos_kbps)) if self._photos_kbps > 0 else None
-        self._judgement = Judgement(self._loop, viewer.memory, planner)
+        self._judgement = Judgement(self._loop, viewer.memory, self._photos_kbps)
 
     def _look(self, picture: Picture, frame: DrivingFrame, sequence: int, budget: int) -> LoopReport:
         viewer = self._viewer

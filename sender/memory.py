@@ -75,13 +75,12 @@ HALF, WINDOW = 128, (7, 7)
 class Seen:
     """What the judgement found in a frame.
 
-    mouth, eyes: ids chosen. error: mean difference in grey values, whole picture and by region. painted: what the viewer sees.
+    mouth, eyes: ids chosen. error: mean difference in grey values, whole picture and by region.
     """
 
     mouth: int
     eyes: int
     error: dict[Region, float]
-    painted: Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +141,7 @@ class MemoryPlanner:
         if self._fresh is None and time_s - self._since_s >= FRESH_S:
             self._fresh = self._unlike
         self._used[base.reference.photo_id] = time_s
-        return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error, painted)
+        return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error)
 
     def better_photo(self, picture: Picture, frame: DrivingFrame, explained: Explained) -> int | None:
         """The id of another whole photo that explains a frame clearly better than the one it is painted from; else None.

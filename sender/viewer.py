@@ -5,7 +5,7 @@ from __future__ import annotations
 from codec.face_model import FaceModel
 from codec.packets import window_integers
 from codec.parameter_codec import ParameterDecoder
-from codec.parameters import Floats, FrameParameters, ReferenceFrame
+from codec.parameters import FrameParameters, ReferenceFrame
 from codec.quantiser import Tables
 from codec.reconstruction import Reconstruction
 from models.memory import PhotoMemory
@@ -37,7 +37,3 @@ class ViewersCopy:
     def push(self, packet: bytes) -> list[FrameParameters]:
         """A parameter packet -> the numbers of its frames, as the viewer paints them."""
         return [shown.parameters(self._tables) for shown in self._reconstruction.push(self._decoder.decode(packet))]
-
-    def flow(self, parameters: FrameParameters) -> Floats:
-        """(256, 256, 2): where in the latest photo the viewer's pixels come from, without a motion field."""
-        return self.memory.warp.flow(self.memory.driving(parameters))

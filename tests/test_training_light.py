@@ -20,7 +20,7 @@ from training import checkpoints, dataset, light, light_triples  # noqa: E402
 from training.light_data import LightSource, mirrored, recoloured  # noqa: E402
 from training.light_evaluation import load_run, measure, sheet, table, torch_paint  # noqa: E402
 from training.light_export import LightExportSettings, export  # noqa: E402
-from training.light_losses import PerceptualDistance, edges  # noqa: E402
+from training.light_losses import PerceptualDistance, edges, harm  # noqa: E402
 from training.light_network import from_cells, in_cells, painted  # noqa: E402
 from training.light_triples import open_triples  # noqa: E402
 from training.loop import LoopSettings  # noqa: E402
@@ -241,3 +241,15 @@ def test_figures_compare_light_with_warp_per_kind(folder):
     assert "-100.0 %" in text
     picture = sheet(lambda clip, i: clip.truth[i], [t], "motion", 3)
     assert picture.shape == (256, 6 * 256, 3)
+
+
+def test_harm_counts_only_what_leads_away_from_the_truth() -> None:
+    truth = torch.zeros(1, 3, 32, 32)
+    before = truth.clone()
+    before[..., 16:] = 0.5
+    shown = before + 0.1
+    assert harm(truth, before, shown) == pytest.approx(0.1, abs=1e-5)
+    assert harm(truth, before, before) == 0
+    better = before.clone()
+    better[..., 16:] -= 0.3
+    assert harm(truth, before, better) == 0

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from codec.errors import HeadwireError
 from training.distributed import group
 from training.light_data import LightBatch, LightSource
-from training.light_losses import LightWeights, PerceptualDistance, edges
+from training.light_losses import LightWeights, PerceptualDistance, edges, harm
 from training.light_network import LightConfig, LightNet, in_cells, painted
 from training.light_triples import open_triples
 from training.loop import LoopSettings, Source, Task
 from training.loop import run as run_loop
+from training.muon import Muon
 from training.options import parsed
 
 RUN = Path("runs/light")
@@ -35,7 +36,7 @@ RUN = Path("runs/light")
 class LightSettings:
     """What to train, beside ``LoopSettings``.
 
-    fine, coarse, blocks, middle: see ``LightConfig``. rate: Adam's, at its highest; warm_up: steps until there; after that half a
+    fine, coarse, blocks, middle: see ``LightConfig``. rate: of learning, at its highest; warm_up: steps until there; after that half a
     cosine to the last step. heads: the last layers' part of it: they add up 576 numbers, and at the full rate one step moves pixels
     by ten grey levels, which drowns all else. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks
     at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples.
@@ -88,8 +89,12 @@ class LightTask(Task):
         heads = [*self.net.colour.parameters(), *self.net.flow.parameters()]
         ids = {id(p) for p in heads}
         body = [p for p in self.net.parameters() if id(p) not in ids]
-        groups = [{"params": body, "share": 1.0}, {"params": heads, "share": settings.heads}]
-        self.optimizers = {"light": torch.optim.Adam(groups, lr=settings.rate, betas=(0.9, 0.99))}
+        groups = [
+            {"params": [p for p in body if p.ndim == 4], "share": 1.0, "muon": True},
+            {"params": [p for p in body if p.ndim != 4], "share": 1.0},
+            {"params": heads, "share": settings.heads},
+        ]
+        self.optimizers = {"light": Muon(groups, lr=settings.rate)}
         self.alex = PerceptualDistance("alex")
         self.vgg = PerceptualDistance("vgg", stages=4).to(**layout)
         self.description = {"network": "light", **asdict(settings.config)}
@@ -111,7 +116,8 @@ class LightTask(Task):
         said["alex"] = self.alex(batch.truth, out)
         said["vgg"] = self.vgg(*self._parts(batch, out))
         said["change"] = (out - batch.shown).abs().mean()
-        total = torch.stack([getattr(w, name) * said[name] for name in ("l1", "edges", "alex", "vgg", "change")]).sum()
+        said["harm"] = harm(batch.truth, batch.shown, out)
+        total = torch.stack([getattr(w, name) * value for name, value in said.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         said["gradient"] = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

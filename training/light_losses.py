@@ -1,4 +1,4 @@
-"""What ``light`` is told to get right: colours, edges, and what two perceptual networks see.
+"""What ``light`` is told to get right: colours, edges, what two perceptual networks see, and to do no harm.
 
 LPIPS-Alex is cheap and flatters whoever trains on it; LPIPS-VGG, up to relu4_3, is dear and is therefore asked about a part of each
 batch. Edges are differences between neighbours at two scales.
@@ -20,7 +20,7 @@ _LOOKED_AT = {"alex": (0, 1, 2, 3, 4), "vgg": (1, 3, 6, 9, 12)}
 @dataclass(frozen=True)
 class LightWeights:
     """Weights of the terms. l1, edges: of pictures in -1..1. alex, vgg: LPIPS. change: L1 to the warped picture, so that nothing is
-    touched without good reason: LPIPS likes a tint that nobody asked for.
+    touched without good reason. harm: see ``harm``; LPIPS likes a tint that nobody asked for.
     """
 
     l1: float = 1.0
@@ -28,6 +28,7 @@ class LightWeights:
     alex: float = 1.0
     vgg: float = 0.8
     change: float = 0.05
+    harm: float = 2.0
 
 
 class PerceptualDistance(nn.Module):
@@ -75,6 +76,18 @@ class PerceptualDistance(nn.Module):
         for n, (a, b) in enumerate(zip(wanted, self.features(shown), strict=True)):
             total = total + ((a - b).square() * self.get_buffer(f"head{n}")).sum(1).mean()
         return total
+
+
+def harm(truth: Tensor, before: Tensor, shown: Tensor, sides: Sequence[int] = (4, 16)) -> Tensor:
+    """How much further from the truth than before the mean colours of squares are, where they are: the mean over the sides, px.
+
+    A tint of half a grey level costs nothing where the picture is wrong by ten, to L1; here it costs wherever it leads away.
+    """
+    total = torch.zeros((), device=truth.device)
+    for side in sides:
+        wanted, old, new = (f.avg_pool2d(x, side) for x in (truth, before, shown))
+        total = total + f.relu((new - wanted).abs() - (old - wanted).abs()).mean()
+    return total / len(sides)
 
 
 def edges(truth: Tensor, shown: Tensor, scales: Sequence[int] = (1, 2)) -> Tensor:

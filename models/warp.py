@@ -84,6 +84,8 @@ class Warp(Generator):
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
         self._fading = Fading()
+        self._asked: tuple[Any, ...] = (None, None, None)
+        self._found: Any = None
 
     def prepare(self, reference: ReferenceFrame) -> None:
         import cv2
@@ -118,7 +120,17 @@ class Warp(Generator):
         return self._flow(frame, self.source(frame) if photo_id is None else self.photos[photo_id])[0]
 
     def _flow(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
-        """``flow``, and the pixels in the mouth that the photo does not show (``Openings.move``)."""
+        """``flow``, and the pixels in the mouth that the photo does not show (``Openings.move``); the caller's own to change.
+
+        A sender asks twice for each frame, to see and to say what moved: the last answer is kept.
+        """
+        asked = (frame.visibility, frame.vertices, photo)
+        if any(a is not b for a, b in zip(asked, self._asked, strict=True)):
+            self._asked, self._found = asked, self._drawn(frame, photo)
+        face, dark = self._found
+        return face.copy(), dark
+
+    def _drawn(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
         visibility = frame.visibility
         vertices = np.ascontiguousarray(frame.vertices, np.float32)
         if not bool((np.abs(vertices) < FARTHEST).all()):

@@ -68,6 +68,12 @@ MUCH = 4.0
 FRESH_S = 0.5
 """After a photo the picture is as good as it will be with it."""
 
+TRIED_EVERY = 3
+"""Frames from one try of another photo to the next, in quiet: a dense flow is dear."""
+
+PRESSING, LEARNING = 1.05, 1 / 8
+"""How many times what is usual a frame's unexplained rest must be for another photo to be tried at once; what the newest counts."""
+
 HALF, WINDOW = 128, (7, 7)
 
 
@@ -112,7 +118,8 @@ class MemoryPlanner:
         self._unlike: float | None = None
         self._fresh: float | None = None
         self._since_s: float | None = None
-        self._turn = 0
+        self._calls = self._turn = 0
+        self._usual = 0.0
         self._try = MotionEncoder()
 
     def look(self, picture: Picture, frame: DrivingFrame, time_s: float) -> Seen:
@@ -146,8 +153,14 @@ class MemoryPlanner:
     def better_photo(self, picture: Picture, frame: DrivingFrame, explained: Explained) -> int | None:
         """The id of another whole photo that explains a frame clearly better than the one it is painted from; else None.
 
-        One other photo is tried with each call, in turn, by the dense flow from what it would show. explained: by the present one.
+        One other photo is tried with every third call, or with each where the present one explains less than it did, in turn, by the
+        dense flow from what it would show. explained: by the present one.
         """
+        now = float(explained.error.mean())
+        self._usual += (now - self._usual) * LEARNING
+        self._calls += 1
+        if self._calls % TRIED_EVERY and now < PRESSING * self._usual:
+            return None
         warp = self._memory.warp
         present = warp.source(frame).reference.photo_id
         others = [i for i, p in warp.photos.items() if p.reference.region is Region.WHOLE and i != present]
@@ -156,7 +169,7 @@ class MemoryPlanner:
         other = others[self._turn % len(others)]
         self._turn += 1
         error = self._try.unexplained(warp.photos[other].reference.picture, picture, warp.flow(frame, other))
-        better = error < (1 - 2 * self.settings.hysteresis) * float(explained.error.mean())
+        better = error < (1 - 2 * self.settings.hysteresis) * now
         return other if better else None
 
     def _choose(

@@ -20,7 +20,7 @@ from training import checkpoints, dataset, light, light_triples  # noqa: E402
 from training.light_data import LightSource, mirrored, recoloured  # noqa: E402
 from training.light_evaluation import load_run, measure, sheet, table, torch_paint  # noqa: E402
 from training.light_export import LightExportSettings, export  # noqa: E402
-from training.light_losses import PerceptualDistance, edges, harm  # noqa: E402
+from training.light_losses import PerceptualDistance, counts, edges, harm  # noqa: E402
 from training.light_network import from_cells, in_cells, painted  # noqa: E402
 from training.light_triples import open_triples  # noqa: E402
 from training.loop import LoopSettings  # noqa: E402
@@ -168,8 +168,8 @@ def test_the_perceptual_distance_is_lpips():
     x, y = (torch.from_numpy(p).permute(0, 3, 1, 2).float() / 127.5 - 1 for p in (a, b))
     y.requires_grad_()
     distance = PerceptualDistance("alex")(x, y)
-    assert float(distance.detach()) == pytest.approx(float(wanted(a, b).mean()), rel=1e-3)
-    distance.backward()
+    assert distance.detach().numpy() == pytest.approx(wanted(a, b), rel=1e-3)
+    distance.sum().backward()
     assert y.grad is not None
     assert float(y.grad.abs().sum()) > 0
 
@@ -253,3 +253,12 @@ def test_harm_counts_only_what_leads_away_from_the_truth() -> None:
     better = before.clone()
     better[..., 16:] -= 0.3
     assert harm(truth, before, better) == 0
+
+
+def test_samples_that_nobody_can_mend_count_less():
+    truth = torch.zeros(3, 3, 8, 8)
+    before = torch.stack([torch.full((3, 8, 8), wrong) for wrong in (0.0, 0.04, 0.36)])
+    counted = counts(truth, before, 0.04)
+    assert counted.mean() == pytest.approx(1)
+    assert (counted[0] / counted[1]).item() == pytest.approx(2)
+    assert (counted[0] / counted[2]).item() == pytest.approx(10)

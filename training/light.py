@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from codec.errors import HeadwireError
 from training.distributed import group
 from training.light_data import LightBatch, LightSource
-from training.light_losses import LightWeights, PerceptualDistance, edges, harm
+from training.light_losses import LightWeights, PerceptualDistance, counts, edges, harm
 from training.light_network import LightConfig, LightNet, in_cells, painted
 from training.light_triples import open_triples
 from training.loop import LoopSettings, Source, Task
@@ -39,7 +39,8 @@ class LightSettings:
     fine, coarse, blocks, middle: see ``LightConfig``. rate: of learning, at its highest; warm_up: steps until there; after that half a
     cosine to the last step. heads: the last layers' part of it: they add up 576 numbers, and at the full rate one step moves pixels
     by ten grey levels, which drowns all else. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks
-    at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples.
+    at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples. wrong: L1 of
+    the warped picture, -1..1, from which a sample counts less; see ``counts``.
     """
 
     fine: int = 64
@@ -57,6 +58,7 @@ class LightSettings:
     motion: float = 1.0
     memory: float = 1.0
     validation_step: int = 4
+    wrong: float = 0.04
     weights: LightWeights = field(default_factory=LightWeights)
 
     @property
@@ -112,31 +114,35 @@ class LightTask(Task):
         for part in optimizer.param_groups:
             part["lr"] = part["share"] * self.rate(batch.step)
         out = painted(batch.shown, *parallel["light"](in_cells(batch.shown), batch.geometry))
-        said = {"l1": (out - batch.truth).abs().mean(), "edges": edges(batch.truth, out)}
-        said["alex"] = self.alex(batch.truth, out)
-        said["vgg"] = self.vgg(*self._parts(batch, out))
-        said["change"] = (out - batch.shown).abs().mean()
-        said["harm"] = harm(batch.truth, batch.shown, out)
+        each = {"l1": (out - batch.truth).abs().mean((1, 2, 3)), "edges": edges(batch.truth, out)}
+        each["alex"] = self.alex(batch.truth, out)
+        each["change"] = (out - batch.shown).abs().mean((1, 2, 3))
+        each["harm"] = harm(batch.truth, batch.shown, out)
+        count = counts(batch.truth, batch.shown, self.settings.wrong)
+        said = {name: (count * value).mean() for name, value in each.items()}
+        chosen, *squares = self._parts(batch, out)
+        said["vgg"] = (count[chosen] * self.vgg(*squares)).mean()
         total = torch.stack([getattr(w, name) * value for name, value in said.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         said["gradient"] = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
-            said["l1_warp"] = (batch.shown - batch.truth).abs().mean()
+            said["l1_warp"] = (count * (batch.shown - batch.truth).abs().mean((1, 2, 3))).mean()
         return said
 
-    def _parts(self, batch: LightBatch, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Squares of some of the crops, of truth and picture."""
+    def _parts(self, batch: LightBatch, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Numbers of some of the crops, and squares of them, of truth and picture."""
         s = self.settings
         side, room = min(s.vgg_side, s.crop), max(0, s.crop - s.vgg_side)
         places = torch.Generator().manual_seed(batch.step)
         pairs = []
-        for n in torch.randperm(len(out), generator=places)[: s.vgg_crops]:
+        chosen = torch.randperm(len(out), generator=places)[: s.vgg_crops].to(out.device)
+        for n in chosen:
             y, x = (int(v) for v in torch.randint(0, room + 1, (2,), generator=places))
             pairs.append(torch.stack((batch.truth[n], out[n]))[..., y : y + side, x : x + side])
         both = torch.stack(pairs, 1)
-        return both[0], both[1]
+        return chosen, both[0], both[1]
 
     @torch.no_grad()
     def pictures(self, batch: Any, averages: dict[str, nn.Module]) -> Tensor:

@@ -69,32 +69,42 @@ class PerceptualDistance(nn.Module):
         return out
 
     def forward(self, truth: Tensor, shown: Tensor) -> Tensor:
-        """The mean distance of a batch. The truth gets no gradient."""
+        """(B,): the distance of each pair. The truth gets no gradient."""
         with torch.no_grad():
             wanted = self.features(truth)
-        total = torch.zeros(())
+        total = torch.zeros(len(truth), device=truth.device)
         for n, (a, b) in enumerate(zip(wanted, self.features(shown), strict=True)):
-            total = total + ((a - b).square() * self.get_buffer(f"head{n}")).sum(1).mean()
+            total = total + ((a - b).square() * self.get_buffer(f"head{n}")).sum(1).mean((1, 2))
         return total
 
 
+def counts(truth: Tensor, before: Tensor, most: float) -> Tensor:
+    """(B,), one in the mean: what each sample counts, less where the picture was more wrong than ``most`` (L1).
+
+    The worst crops show what nobody can know (a hand, torn hair); by themselves they would decide what is learned, at the cost of
+    pictures that are nearly right.
+    """
+    weight = 1 / ((before - truth).abs().mean((1, 2, 3)) + most)
+    return weight / weight.mean()
+
+
 def harm(truth: Tensor, before: Tensor, shown: Tensor, sides: Sequence[int] = (4, 16)) -> Tensor:
-    """How much further from the truth than before the mean colours of squares are, where they are: the mean over the sides, px.
+    """(B,): how much further from the truth than before the mean colours of squares are, where they are: the mean over the sides, px.
 
     A tint of half a grey level costs nothing where the picture is wrong by ten, to L1; here it costs wherever it leads away.
     """
-    total = torch.zeros((), device=truth.device)
+    total = torch.zeros(len(truth), device=truth.device)
     for side in sides:
         wanted, old, new = (f.avg_pool2d(x, side) for x in (truth, before, shown))
-        total = total + f.relu((new - wanted).abs() - (old - wanted).abs()).mean()
+        total = total + f.relu((new - wanted).abs() - (old - wanted).abs()).mean((1, 2, 3))
     return total / len(sides)
 
 
 def edges(truth: Tensor, shown: Tensor, scales: Sequence[int] = (1, 2)) -> Tensor:
-    """L1 between the differences of neighbours, the mean over scales and both directions."""
-    total = torch.zeros((), device=truth.device)
+    """(B,): L1 between the differences of neighbours, the mean over scales and both directions."""
+    total = torch.zeros(len(truth), device=truth.device)
     for scale in scales:
         a, b = (f.avg_pool2d(x, scale) if scale > 1 else x for x in (truth, shown))
         for dim in (2, 3):
-            total = total + (a.diff(dim=dim) - b.diff(dim=dim)).abs().mean()
+            total = total + (a.diff(dim=dim) - b.diff(dim=dim)).abs().mean((1, 2, 3))
     return total / (2 * len(scales))

@@ -31,6 +31,7 @@ class DemoSettings:
     play: a video, else the named demo clip. seconds: length of the call; a shorter video is played again.
     sink: where the viewer's picture goes; None: both sides side by side in ``demo/call.mp4``. show: ``call``, or
     there, ``error``: where the sender knows the viewer's picture to be wrong; ``memory``: and which pictures it is painted from.
+    background: the sender's.
     """
 
     play: Path | None = None
@@ -43,6 +44,7 @@ class DemoSettings:
     motion: str = "auto"
     link: str | None = None
     show: str = "call"
+    background: str | None = None
 
 
 def run_demo(settings: DemoSettings, quiet: bool = False) -> dict[str, Any]:
@@ -95,6 +97,7 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
         link = ["--link", settings.link] if settings.link else []
         send = ["send", *room, *link, "--play", str(play), "--start", str(start), "--rate", settings.rate]
         send += ["--no-audio"] if settings.play is None else []
+        send += ["--background", settings.background] if settings.background else []
         send += ["--photos", str(settings.photos_kbps), "--motion", settings.motion]
         send += ["--seconds", str(settings.seconds), "--loop"] if settings.seconds else []
         receive = ["receive", *room, *link, "--model", settings.model]

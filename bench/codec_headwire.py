@@ -34,6 +34,9 @@ RETURN_KBPS = 0.8
 DEFAULTS = "3:auto"
 """Photos and motion of ``headwire encode`` without options."""
 
+RATES = ("normal", "low", "lowest", "normal@1", "normal@6", "normal@0:off")
+"""Every rung, several budgets of photos, and the paper's mode."""
+
 FROZEN_BYTES = 7000
 _PHOTO_STARTS = (b"\x12", b"\x15")
 _FOLDERS = ("codec", "models", "receiver", "sender")
@@ -48,10 +51,15 @@ class Headwire(Codec):
 
     rungs = ("normal", "low", "lowest")
     folders = _FOLDERS
+    stream = "headwire"
 
-    def __init__(self, model: str, rates: tuple[str, ...] = ("normal", "low", "lowest", "normal@0:off")) -> None:
+    def __init__(self, model: str, rates: tuple[str, ...] = RATES) -> None:
+        from models.zoo import ZOO
+
         self.name = self._model = model
         self.rates = rates
+        file = ZOO[model].weights if model in ZOO else None
+        self.weights = (file,) if file else ()
         self.about = f"Headwire, generator {model}"
 
     def check(self) -> None:
@@ -214,7 +222,7 @@ def _parse(rate: str) -> tuple[str, float, str]:
     """``normal@3:auto`` -> rung, kbps of photos, motion. Raises ValueError for anything else."""
     rung, given, how = rate.partition("@")
     photos, _, motion = how.partition(":") if given else DEFAULTS.partition(":")
-    kbps, motion = float(photos or 0), motion or "off"
+    kbps, motion = float(photos or 0), motion or DEFAULTS.partition(":")[2]
     if rung not in Headwire.rungs or motion not in ("off", "auto") or not 0 <= kbps <= 1000:
         raise ValueError(rate)
     return rung, kbps, motion
@@ -222,12 +230,13 @@ def _parse(rate: str) -> tuple[str, float, str]:
 
 def _bundle(messages: Iterator[bytes]) -> int:
     """Frames of a parameter message."""
+    from codec.parameter_codec import RungReader
     from codec.quantiser import Tables
 
     first = next(messages, None)
     if not first:
         raise UsageError("the clip shows no face long enough to send one")
-    return int(Tables.load().frames[first[0] >> 4])
+    return int(Tables.load().frames[RungReader().rung(first)])
 
 
 def _write(path: Path, frames: Frames, fps: Fraction) -> None:

@@ -152,21 +152,12 @@ class Video(Codec):
         room = parse(rate).kbps * 125 * float(len(frames) / fps)
         for point in steps(rate):
             slots = _slots(len(frames), fps, point.hertz)
-            small = [_scaled(frames[number], point.size) for number in slots]
-            used, best = self._settings.coarsest, None
-            # the larger the number the coarser: bisection for the smallest that fits
-            low, high = self._settings.finest, used
-            while low <= high:
-                middle = (low + high) // 2
-                trial = self._coded(small, fps, slots, middle, room)
-                if trial is not None:
-                    best, used, high = trial, middle, middle - 1
-                else:
-                    low = middle + 1
+            pictures = _pictures([frames[number] for number in slots], point.size)
+            used, best = self._search(pictures, fps, slots, room)
             if best is not None:
                 break
         else:
-            best = self._coded(small, fps, slots, used, math.inf)
+            best = self._coded(pictures, fps, slots, used, math.inf).packets
         assert best is not None
         packets = tuple(
             Packet("key" if n == 0 else "video", data, rtp_bytes(len(data)), number)
@@ -197,16 +188,37 @@ class Video(Codec):
             out[n] = last
         return out
 
-    def _coded(
-        self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int, room: float
-    ) -> list[bytes] | None:
-        """One packet a picture; None as soon as they take more than ``room`` bytes on the wire."""
+    def _search(
+        self, pictures: list[Any], fps: Fraction, slots: list[int], room: float
+    ) -> tuple[int, list[bytes] | None]:
+        """The finest quantiser with which they fit into ``room`` bytes, and the packets; the coarsest and None where none does.
+
+        The larger the number the coarser. The logarithm of the bytes is nearly linear in it, so that the next guess is on the
+        line through the two trials that are nearest to the room; after some of these, bisection.
+        """
+        low, high = self._settings.finest, self._settings.coarsest
+        used, best = high, None
+        tried: list[tuple[int, float]] = []
+        guess = high - (high - low) // 4
+        while low <= high:
+            middle = min(max(guess, low), high) if len(tried) < _GUESSES else (low + high) // 2
+            trial = self._coded(pictures, fps, slots, middle, room)
+            if trial.packets is not None:
+                best, used, high = trial.packets, middle, middle - 1
+            else:
+                low = middle + 1
+            tried.append((middle, math.log(trial.bytes / room)))
+            guess = _guessed(tried)
+        return used, best
+
+    def _coded(self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int, room: float) -> Trial:
+        """One packet a picture; none as soon as they take more than ``room`` bytes on the wire."""
         import av
 
         av.logging.set_level(av.logging.PANIC)
         settings = self._settings
         encoder: Any = av.CodecContext.create(settings.encoder, "w")
-        encoder.width, encoder.height = pictures[0].shape[1], pictures[0].shape[0]
+        encoder.width, encoder.height = pictures[0].width, pictures[0].height
         encoder.pix_fmt, encoder.time_base = "yuv420p", 1 / fps
         encoder.framerate = fps * len(slots) / (slots[-1] + 1)
         encoder.thread_count, encoder.gop_size, encoder.max_b_frames = 1, 9999, 0
@@ -216,18 +228,41 @@ class Video(Codec):
         encoder.open()
         _stay_ordinary()
         packets: list[bytes] = []
-        for number, picture in zip(slots, pictures, strict=True):
-            frame: Any = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
+        for number, frame in zip(slots, pictures, strict=True):
             frame.pts, frame.time_base = number, 1 / fps
             packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(frame)]
-            if _wire(packets) > room:
+            if wire_bytes(packets) > room:
                 # SVT-AV1 complains of an encoder that is left in the middle
                 encoder.encode(None)
-                return None
+                return Trial(None, wire_bytes(packets) * len(pictures) / len(packets))
         packets += [_without_notes(bytes(packet), settings.encoder) for packet in encoder.encode(None)]
         if len(packets) != len(pictures):
             raise HeadwireError(f"{settings.encoder} gave {len(packets)} packets for {len(pictures)} frames")
-        return None if _wire(packets) > room else packets
+        return Trial(None if wire_bytes(packets) > room else packets, wire_bytes(packets))
+
+
+_GUESSES = 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """packets: None where they did not fit. bytes: on the wire; where the coding was left off, about what they would be."""
+
+    packets: list[bytes] | None
+    bytes: float
+
+
+def _guessed(tried: list[tuple[int, float]]) -> int:
+    """The quantiser where the logarithm of bytes over room is 0, just below. tried: quantiser, that logarithm."""
+    slope = _SLOPE
+    (one, far), *others = sorted(tried, key=lambda trial: abs(trial[1]))
+    if others:
+        other, further = others[0]
+        slope = min(_FLATTEST, (far - further) / (one - other))
+    return math.ceil(one - far / slope - 1e-9)
+
+
+_SLOPE, _FLATTEST = -0.08, -0.02
 
 
 def _stay_ordinary() -> None:
@@ -250,7 +285,8 @@ def _without_notes(packet: bytes, encoder: str) -> bytes:
     return b"".join(b"\x00\x00\x01" + unit for unit in kept)
 
 
-def _wire(packets: list[bytes]) -> int:
+def wire_bytes(packets: list[bytes]) -> int:
+    """Of one frame each, with their headers."""
     return sum(rtp_bytes(len(packet)) for packet in packets)
 
 
@@ -260,6 +296,13 @@ def _slots(count: int, fps: Fraction, hertz: float) -> list[int]:
         return list(range(count))
     ticks = [math.floor(n / float(fps) * hertz + 1e-9) for n in range(count)]
     return [n for n in range(count) if n == 0 or ticks[n] != ticks[n - 1]]
+
+
+def _pictures(frames: list[Any], size: int) -> list[Any]:
+    """As the encoders take them."""
+    import av
+
+    return [av.VideoFrame.from_ndarray(_scaled(frame, size), "rgb24").reformat(format="yuv420p") for frame in frames]
 
 
 def _scaled(picture: Any, size: int) -> Any:

@@ -104,7 +104,8 @@ class Encoded:
 class Codec(ABC):
     """One way to send a face.
 
-    rates: what is measured where no rate is asked for. folders: of the project, whose code it runs.
+    rates: what is measured where no rate is asked for. folders: of the project, whose code and data it runs; weights: files
+    of ``models/weights`` that it needs. stream: of codecs that only decode differently the same word: one codes for all.
     A new object decodes what another one encoded.
     """
 
@@ -112,6 +113,8 @@ class Codec(ABC):
     about: str
     rates: tuple[str, ...]
     folders: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    stream: str | None = None
 
     def check(self) -> None:  # noqa: B027
         """Raises MissingCodecError where it cannot run here."""
@@ -141,7 +144,7 @@ CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "raw": ("bench.codec_headwire", "RawFloats", {"model": "warp"}),
     "frozen": ("bench.codec_headwire", "Frozen", {}),
     "av1": ("bench.codec_video", "Video", {"name": "av1"}),
-    "av1-aom": ("bench.codec_video", "Video", {"name": "av1-aom"}),
+    "av1-aom": ("bench.codec_program", "VideoOrProgram", {"name": "av1-aom"}),
     "vp9": ("bench.codec_video", "Video", {"name": "vp9"}),
     "vp8": ("bench.codec_video", "Video", {"name": "vp8"}),
     "h264": ("bench.codec_video", "Video", {"name": "h264"}),

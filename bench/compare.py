@@ -30,6 +30,7 @@ MARGINS = {
     "nme": 0.01,
     "ard": 0.3,
     "aed_mesh": 0.1,
+    "au_mesh_hamming": 0.03,
     "csim_dlib": 0.01,
     "face_found": 0.02,
     "wire_kbps": 0.3,

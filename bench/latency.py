@@ -1,20 +1,29 @@
 """``headwire bench latency``: real calls between two processes over a grid of bad links, and what the viewer gets of them.
 
 Latency runs from the camera's frame to the sink (``latency_ms`` p50, p95); a freeze is the longest time without a new
-frame; ``shown`` is the share of the captured frames that the viewer saw. Both ends run on this machine: where two cores
-are busy otherwise, latencies and freezes are theirs. Bytes are counted on the wire, both ways, headers included.
+frame; ``shown`` is the share of the captured frames that the viewer saw; ``psnr`` and ``lpips`` compare one in ten of the
+pictures that were shown, from the first on, with the camera's frame of the same time stamp. Both ends run on this machine:
+where two cores are busy otherwise, latencies and freezes are theirs. Bytes are counted on the wire, both ways, headers included.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from bench.bar import Progress, progress_bar
-from bench.call import DemoSettings, run_demo
-from codec.errors import HeadwireError, UsageError
+import numpy as np
 
-SCHEMA = "headwire-latency/1"
+from bench import metrics
+from bench.bar import Progress, progress_bar
+from bench.call import DemoSettings, record_call
+from bench.motion_call import pairs
+from codec.errors import HeadwireError, UsageError
+from sender.demo_clip import CLIPS
+
+SCHEMA = "headwire-latency/2"
 SECONDS = 15.0
+MEASURED_EVERY = 10
 LINKS = (
     "",
     "loss=0.05,seed=1",
@@ -54,9 +63,11 @@ def run(
 
 
 def _call(seconds: float, link: str, rate: str, model: str) -> dict[str, Any]:
-    settings = DemoSettings(seconds=seconds, sink="null", model=model, rate=rate, link=link or None)
+    settings = DemoSettings(seconds=seconds, model=model, rate=rate, link=link or None)
     try:
-        figures = run_demo(settings, quiet=True)
+        with tempfile.TemporaryDirectory(prefix="headwire-latency-") as folder:
+            figures = record_call(settings, Path(folder), CLIPS[settings.clip].start_s)
+            quality = _quality(Path(folder)) if figures else {}
     except HeadwireError as error:
         return {"failed": str(error)}
     if not figures:
@@ -72,4 +83,19 @@ def _call(seconds: float, link: str, rate: str, model: str) -> dict[str, Any]:
     row |= {name: figures[name] for name in (*names, "wire_kbps_return", "model")}
     for name in ("cpu_percent", "rss_mb"):
         row |= {f"{name}_{end}": figures[name][end] for end in ("sender", "receiver")}
-    return row
+    return row | quality
+
+
+def _quality(folder: Path) -> dict[str, Any]:
+    """``pairs``: how many were compared; ``psnr``, and ``lpips`` where torch is, None where nothing was shown."""
+    some = [pair for n, pair in enumerate(pairs(folder, 0.0)) if n % MEASURED_EVERY == 0]
+    figures: dict[str, Any] = {"pairs": len(some), "psnr": None, "lpips": None}
+    if not some:
+        return figures
+    camera, viewer = (np.stack(side) for side in zip(*some, strict=True))
+    figures["psnr"] = round(float(metrics.psnr(camera, viewer).mean()), 2)
+    try:
+        figures["lpips"] = round(float(metrics.Lpips("alex")(camera, viewer).mean()), 4)
+    except HeadwireError as error:
+        figures["no_lpips"] = str(error)
+    return figures

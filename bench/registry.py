@@ -28,6 +28,10 @@ BENCHES: dict[str, tuple[str, str]] = {
         "bench.quality",
         "clips x codecs x rates: Headwire beside AV1, VP9, H.264 ..., figures and an HTML report",
     ),
+    "paper": (
+        "bench.paper",
+        "reenactment and frontalisation on the held-out people, beside the paper's tables 2 and 3",
+    ),
     "compare": (
         "bench.compare",
         "two JSON files of quality: what became better or worse; exit code 1 for a regression",
@@ -93,13 +97,15 @@ def run_latency(seconds: float | None) -> dict[str, Any]:
     return latency.run() if seconds is None else latency.run(seconds)
 
 
-def run_compare(files: Sequence[Path]) -> tuple[str, int]:
-    """``bench compare A.json B.json`` -> text to print, exit code: 1 with a significant regression."""
+def run_compare(files: Sequence[Path], margin: float | None = None) -> tuple[str, int]:
+    """``bench compare A.json B.json`` -> text to print, exit code: 1 with a significant regression beyond the margin, in each figure's
+    own unit (None: ``bench.compare.MARGINS``).
+    """
     if len(files) != 2:
         raise UsageError("compare takes two JSON files of `bench quality`: before and after")
     from bench import compare
 
-    compared = compare.run(files[0], files[1])
+    compared = compare.run(files[0], files[1], margin)
     return compare.text(compared), int(compared["exit_code"])
 
 

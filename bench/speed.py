@@ -1,7 +1,7 @@
 """``headwire bench speed``: ms per frame of every stage of the path, in one process and one run.
 
-The floor beside them is what this machine does at the same moment: a memory copy of one picture, and a dense 3x3
-convolution at 64x64 where OpenVINO is there. Timings are medians and 95th percentiles over the demo clip's frames.
+The floors beside them are what this machine does at the same moment: a memory copy of one picture, and dense 3x3 convolutions
+for the networks (``bench.speed_networks``). Timings are medians and 95th percentiles over the demo clip's frames.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import speed_networks
 from codec.face_model import FaceModel
 from codec.fitting import Fitter
 from codec.parameter_codec import ParameterDecoder
@@ -30,7 +31,9 @@ FRAMES = 200
 
 
 def run() -> dict[str, Any]:
-    """Stage -> {median, p95, cpu} in ms; ``cpu`` is the mean of all threads' time per frame."""
+    """Stage -> {median, p95, cpu} in ms; ``cpu`` is the mean of all threads' time per frame. ``networks``: a row for each network,
+    number of threads and precision, with its floor and its picture.
+    """
     import cv2
 
     cv2.setNumThreads(1)
@@ -85,4 +88,6 @@ def run() -> dict[str, Any]:
         figures[f"{name}: prepare, once a photo"] = {"median": round(1000 * (time.perf_counter() - start), 3)}
         stage(f"{name}: generate", generator.generate, driving, keep=False)
     stage("floor: copy of a picture", np.copy, [t.picture for t in tracked], keep=False)
+    reference = ReferenceFrame(0, tracked[0].picture, replace(fits[0]), fitter.identity)
+    figures["networks"] = speed_networks.run(reference, driving[1:], [t.picture for t in tracked[1:]])
     return figures

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench import codecs
-from bench.codec_video import SETTINGS, Video, _slots, parse, steps
+from bench.codec_video import SETTINGS, Trial, Video, _slots, parse, steps
 from bench.codecs import Codec, Encoded, MissingCodecError, Packet, choose, create_codec, rtp_bytes, sanity
 from bench.metrics import psnr
 from bench.quality_clips import load_clip
@@ -112,6 +113,38 @@ def test_a_step_down_the_ladder_where_nothing_fits():
     encoded = codec.encode(square_frames(15), FPS, "12")
     assert "128x128" in encoded.note
     assert "256x256" in codec.encode(square_frames(15), FPS, "12@256:8").note
+
+
+class Modelled(Video):
+    """An encoder whose bytes fall with the quantiser by a law that a test knows; it counts its trials."""
+
+    trials = 0
+
+    def law(self, quantiser: int) -> int:
+        return round(60_000 * np.exp(-0.09 * quantiser + 0.4 * np.sin(quantiser / 5) - 0.09 * (quantiser % 3)))
+
+    def _coded(self, pictures: list[Any], fps: Fraction, slots: list[int], quantiser: int, room: float) -> Trial:
+        self.trials += 1
+        size = self.law(quantiser)
+        return Trial([bytes(size)] if size <= room else None, size)
+
+
+@pytest.mark.parametrize("name", ["av1", "vp8", "h264"])
+def test_the_search_ends_at_a_quantiser_that_is_just_fine_enough(name: str):
+    codec = Modelled(name)
+    most = 0
+    for room in np.geomspace(100, 80_000, 60):
+        codec.trials = 0
+        used, best = codec._search([], FPS, [0], room)
+        most = max(most, codec.trials)
+        settings = SETTINGS[name]
+        if best is None:
+            assert used == settings.coarsest
+            assert codec.law(settings.coarsest) > room
+        else:
+            assert len(best[0]) <= room
+            assert used == settings.finest or codec.law(used - 1) > room
+    assert most <= 11, "five guesses, then halves"
 
 
 def test_bytes_by_second_are_those_of_the_clip():

@@ -77,3 +77,59 @@ def test_features_come_from_the_users_network(tmp_path: Path):
     assert found["fid"].shape == (3, 6)
     assert found["fid"][:, :3] == pytest.approx(frames.mean((1, 2)), abs=0.01)
     assert network.names == ("fid",)
+
+
+def detector(path: Path, outputs: int = 4) -> None:
+    """A network of the right shape stands for a detector of action units: it says how red each quarter of the face is."""
+    import openvino
+    from openvino import opset13
+
+    x = opset13.parameter((1, 3, 64, 64), np.float32)
+    red = opset13.slice(x, [0, 0, 0, 0], [1, 1, 64, 64], [1, 1, 1, 1])
+    side = {1: 64, 4: 32}[outputs]
+    quarters = opset13.avg_pool(red, [side, side], [0, 0], [0, 0], [side, side], True)
+    openvino.save_model(openvino.Model([quarters], [x]), str(path), compress_to_fp16=False)
+
+
+def test_au_h_is_the_share_of_units_that_differ(tmp_path: Path):
+    detector(tmp_path / "au.xml")
+    points = np.zeros((478, 3), np.float32)
+    places = {
+        33: (88, 90),
+        133: (104, 90),
+        362: (152, 90),
+        263: (168, 90),
+        1: (128, 130),
+        61: (108, 165),
+        291: (148, 165),
+    }
+    for at, place in places.items():
+        points[at, :2] = place
+    network = canonical.Canonical((("au_h", tmp_path / "au.xml"),))
+    grey, red = np.full((256, 256, 3), 90, np.uint8), np.full((256, 256, 3), 90, np.uint8)
+    red[..., 0] = 250
+    half = grey.copy()
+    half[:, 128:, 0] = 250
+    assert network.units(grey, points).tolist() == [False] * 4
+    assert network.units(red, points).tolist() == [True] * 4
+    assert network.units_apart(grey, red, points) == 1
+    assert network.units_apart(red, red, points) == 0
+    assert network.units_apart(grey, half, points) == 0.5
+
+
+def test_au_h_is_measured_only_with_the_users_network(tmp_path: Path):
+    pytest.importorskip("torch")
+    from bench.quality_metrics import CANONICAL, METRICS, Meter
+    from tests.test_bench_quality import clip
+
+    plain = Meter()
+    assert "--weights au_h=FILE" in plain.missing["au_h"]
+    assert not set(CANONICAL) & set(METRICS)
+    detector(tmp_path / "au.xml")
+    meter = Meter((("au_h", tmp_path / "au.xml"),))
+    assert "au_h" not in meter.missing
+    frames = clip().frames[:6]
+    figures = meter.measure(meter.truth(frames, 5), frames)
+    assert figures["au_h"][0] == 0
+    assert "csim" not in figures
+    assert figures["au_mesh_hamming"] == [0, 0]

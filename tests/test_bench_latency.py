@@ -15,11 +15,15 @@ def test_a_delayed_link_is_seen_in_the_figures():
     )
     (call,) = report["calls"]
     assert report["schema"] == latency.SCHEMA
+    assert "failed" not in call, call
     assert (call["link"], call["rate"], call["model"]) == ("delay=150", "normal", "warp")
     assert call["latency_ms_p95"] >= call["latency_ms_p50"] > 150
     assert 0 < call["shown"] <= 1
     assert call["wire_kbps_forward"] > call["wire_kbps_return"] > 0
     assert min(call["rss_mb_sender"], call["rss_mb_receiver"]) > 50
+    assert call["pairs"] > 1
+    assert call["psnr"] > 15, "the pictures of the same moment are compared"
+    assert call["lpips"] is None or 0 < call["lpips"] < 0.4
     assert told == ["delay=150, normal 0", " 1"]
 
 

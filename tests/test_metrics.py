@@ -125,6 +125,10 @@ def test_dists_is_that_of_the_published_code():
     assert Dists()(one, other) == pytest.approx([0.3226365], abs=1e-5)
     assert Dists(half=True)(one, other) == pytest.approx([0.3226365], abs=3e-3)
     assert Dists()(one, one) == pytest.approx([0], abs=1e-6)
+    for half in (False, True):
+        dists, vgg = Dists(half), metrics.Lpips("vgg", half)
+        shared = [dists.embed(picture, vgg.embed(picture)[0]) for picture in (one, other)]
+        assert dists.between(*shared) == pytest.approx(dists(one, other), abs=1e-4)
 
 
 @pytest.mark.skipif(not _cached("vgg16.ckpt"), reason="LPIPS weights are fetched by the first benchmark")
@@ -134,3 +138,41 @@ def test_half_precision_changes_lpips_little():
     exact, half = metrics.Lpips("vgg")(one, other), metrics.Lpips("vgg", half=True)(one, other)
     assert exact[0] > 0.1
     assert half == pytest.approx(exact, abs=3e-3)
+
+
+def test_ssim_and_ms_ssim_together_are_the_same():
+    scene = np.kron(RNG.integers(0, 256, (24, 24, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    noisy = np.clip(scene + RNG.normal(0, 20, scene.shape), 0, 255).astype(np.uint8)
+    single, multiple = metrics.similarities(scene, noisy)
+    assert single == pytest.approx(metrics.ssim(scene, noisy))
+    assert multiple == pytest.approx(metrics.ms_ssim(scene, noisy))
+
+
+def test_single_precision_is_enough_for_bright_flat_pictures():
+    """Where the difference of two squares would lose the most: a variance of 1 on a mean of 250."""
+    one = (250 + RNG.integers(-1, 2, (64, 64, 3))).astype(np.uint8)
+    other = (250 + RNG.integers(-1, 2, (64, 64, 3))).astype(np.uint8)
+    from scipy.ndimage import gaussian_filter
+
+    def blur(x):
+        return gaussian_filter(x, (1.5, 1.5, 0), radius=5)[5:-5, 5:-5]
+
+    x, y = one.astype(np.float64), other.astype(np.float64)
+    mx, my = blur(x), blur(y)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    contrast = (2 * (blur(x * y) - mx * my) + c2) / (blur(x * x) - mx**2 + blur(y * y) - my**2 + c2)
+    expected = ((2 * mx * my + c1) / (mx**2 + my**2 + c1) * contrast).mean()
+    assert metrics.ssim(one, other) == pytest.approx([expected], abs=1e-6)
+
+
+@pytest.mark.skipif(not _cached("alexnet.ckpt"), reason="LPIPS weights are fetched by the first benchmark")
+def test_lpips_of_known_pictures_is_that_of_pairs():
+    pytest.importorskip("torch")
+    lpips = metrics.Lpips("alex")
+    truth, shown = RNG.integers(0, 256, (2, 9, 64, 64, 3), np.uint8)
+    known = lpips.known(truth)
+    for pictures in (shown, truth):
+        assert lpips.from_known(known, pictures) == pytest.approx(lpips(truth, pictures), abs=1e-6)
+    assert lpips.between(lpips.embed(truth[:2]), lpips.embed(shown[:2])) == pytest.approx(
+        lpips(truth[:2], shown[:2]), abs=1e-6
+    )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from codec.errors import HeadwireError
 
 _SIMPLE = (int, float, str, Path)
 
@@ -40,6 +45,25 @@ def parsed(description: str, kinds: Sequence[type], arguments: Sequence[str] | N
         add_options(parser, kind, **defaults)
     said = parser.parse_args(arguments)
     return [settings_from(said, kind) for kind in kinds]
+
+
+def command(
+    description: str,
+    kinds: tuple[type, type],
+    train: Callable[[Any, Any], Any],
+    arguments: Sequence[str] | None = None,
+    **defaults: Any,
+) -> None:
+    """What ``python -m training.NAME`` does: settings of both kinds from the command line, ``train`` with them, its figures as JSON.
+
+    Ends the process with one sentence for a HeadwireError.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings, loop = parsed(description, kinds, arguments, **defaults)
+    try:
+        print(json.dumps(train(settings, loop), indent=1))
+    except HeadwireError as error:
+        sys.exit(f"{error}")
 
 
 def _simple(hint: Any) -> Any:

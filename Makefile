@@ -20,13 +20,11 @@ setup: $(STAMP) ## .venv with everything a call and the tests need (some minutes
 demo: $(STAMP) ## a call between two processes on this machine, kept as demo/call.mp4 (ARGS="--seconds 10" and others)
 	@$(VENV)/bin/headwire demo $(ARGS)
 
-# Training's tests run in a process of their own: after those of inference one of them (a termination signal) crashes it.
 test: $(STAMP) ## formatting, lint, types and the tests
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/pytest $(ARGS) --ignore-glob='*/test_training_*'
-	@$(VENV)/bin/pytest $(ARGS) tests/test_training_*.py
+	@$(VENV)/bin/pytest $(ARGS)
 
 bench: $(STAMP) ## the list of benchmarks (ARGS="NAME" runs one; installs what they need besides)
 	@$(PY) -m pip install --quiet -c constraints.txt -e '.[dev,bench]'

@@ -113,9 +113,9 @@ def gmac(config: HeadGANConfig, reference: bool = False) -> float:
 class HeadGAN(Generator):
     """The paper's generator.
 
-    face_model: as ``warp`` takes it, with ``mean``. weights: a safetensors file (``training.export``). device: ``cpu``,
-    ``cuda``; half: bfloat16 on a CPU, float16 on CUDA. Raises UsageError where torch or the file is missing,
-    HeadwireError where the file is not HeadGAN's.
+    face_model: as ``warp`` takes it, with ``mean``. weights: a safetensors file (``training.export``). device:
+    ``cpu``, ``cuda``, or ``auto``: CUDA where it is. half: bfloat16 on a CPU, float16 on CUDA; None is yes on CUDA.
+    Raises UsageError where torch or the file is missing, HeadwireError where the file is not HeadGAN's.
 
     With several photos in the memory, a frame is painted from the one nearest in pose and expression.
     """
@@ -123,16 +123,21 @@ class HeadGAN(Generator):
     name = "headgan"
 
     def __init__(
-        self, face_model: Any, weights: Path | str | None = None, device: str = "cpu", half: bool = False
+        self, face_model: Any, weights: Path | str | None = None, device: str = "auto", half: bool | None = None
     ) -> None:
-        self.net = load(weights, device)
+        self.net = load(weights)
+        if device == "auto":
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        half = device.startswith("cuda") if half is None else half
         self._begin(face_model, self._painter(device, half), self.net.config)
 
     def _begin(self, face_model: Any, painter: Any, config: HeadGANConfig) -> None:
         self.face_model, self.painter = face_model, painter
         self.triangles = np.ascontiguousarray(face_model.triangles, np.int32)
         self.colours = raster.pncc_colours(face_model)
-        self.audio: Floats = np.zeros(config.audio, np.float32)
+        self.audio: Floats = _silence() if config.audio else np.zeros(0, np.float32)
         self._codes: deque[Floats] = deque(maxlen=3)
         self._photos: dict[int, tuple[Floats, Any]] = {}
         self._present: int | None = None
@@ -154,7 +159,7 @@ class HeadGAN(Generator):
             self._present = reference.photo_id
 
     def listen(self, features: Floats) -> None:
-        """h_audio of the next frame, (300,). Without it the network hears silence (zeros)."""
+        """h_audio of the next frame, (300,), from ``models.characters.Ear``. Until then the network hears silence."""
         self.audio = np.asarray(features, np.float32)
 
     def _choose(self, vertices: Floats) -> int:
@@ -174,6 +179,12 @@ class HeadGAN(Generator):
         encoded = self._photos[self._choose(frame.vertices)][1]
         picture: Picture = self.painter.paint(encoded, np.concatenate(codes, 2), self.audio)
         return picture
+
+
+def _silence() -> Floats:
+    from models.characters import CharacterNet
+
+    return CharacterNet().mix.silence()
 
 
 def load(path: Path | str | None, device: str = "cpu") -> Any:

@@ -23,6 +23,20 @@ def normalised(x: Tensor) -> Tensor:
     return out
 
 
+def modulated(x: Tensor, modulation: Tensor, slope: float = 1.0, fused: bool = False) -> Tensor:
+    """LReLU of ``(1 + gamma) n + beta``, n the instance norm of x; a slope of 1 leaves the LReLU out.
+
+    modulation: (B, 2C, H, W) or (B, 2C, 1, 1), gamma's channels first. fused: by the kernels of ``models.headgan_triton``.
+    """
+    if fused:
+        from models import headgan_triton
+
+        return headgan_triton.modulated(x, modulation, slope, EPSILON)
+    gamma, beta = modulation.chunk(2, 1)
+    out = normalised(x) * (1 + gamma) + beta
+    return out if slope == 1.0 else f.leaky_relu(out, slope)
+
+
 def shrunk(x: Tensor, size: int) -> Tensor:
     """(B, C, S, S) -> (B, C, size, size) by the mean over each cell, so that pixel centres stay where they are."""
     factor = x.shape[-1] // size
@@ -51,15 +65,15 @@ class Encoder(nn.Module):
 class Spade(nn.Module):
     """Spatially adaptive denormalisation: instance norm, then ``(1 + gamma) x + beta``, maps made from a condition."""
 
+    fused = False
+
     def __init__(self, channels: int, condition: int, hidden: int) -> None:
         super().__init__()
         self.hidden = nn.Conv2d(condition, hidden, 3, padding=1)
         self.modulation = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        gamma, beta = self.modulation(f.relu(self.hidden(condition))).chunk(2, 1)
-        out: Tensor = normalised(x) * (1 + gamma) + beta
-        return out
+    def forward(self, x: Tensor, condition: Tensor, slope: float = 1.0) -> Tensor:
+        return modulated(x, self.modulation(f.relu(self.hidden(condition))), slope, self.fused)
 
 
 class SpadeBlock(nn.Module):
@@ -72,21 +86,21 @@ class SpadeBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            x = convolution(f.leaky_relu(norm(x, condition), SLOPE))
+            x = convolution(norm(x, condition, SLOPE))
         return x
 
 
 class AdaIn(nn.Module):
     """Instance norm, then scale and shift that a linear layer makes from a vector (B, features)."""
 
+    fused = False
+
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.modulation = nn.Linear(features, 2 * channels)
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        gamma, beta = self.modulation(vector)[:, :, None, None].chunk(2, 1)
-        out: Tensor = normalised(x) * (1 + gamma) + beta
-        return out
+    def forward(self, x: Tensor, vector: Tensor, slope: float = 1.0) -> Tensor:
+        return modulated(x, self.modulation(vector)[:, :, None, None], slope, self.fused)
 
 
 class AdaInBlock(nn.Module):
@@ -99,7 +113,7 @@ class AdaInBlock(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            x = convolution(f.leaky_relu(norm(x, vector), SLOPE))
+            x = convolution(norm(x, vector, SLOPE))
         return x
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from codec.errors import HeadwireError, UsageError
 from codec.parameters import Floats, Picture
+from models import inference
 from models.headgan import HeadGAN, HeadGANConfig
 
 
@@ -17,9 +18,7 @@ class OpenVinoPainter:
     """``models.headgan_runtime.Painter`` without torch. Raises HeadwireError where the models do not load."""
 
     def __init__(self, folder: Path, threads: int = 1, half: bool = False) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = inference.core()
         precision = "bf16" if half else "f32"
         settings = {
             "INFERENCE_NUM_THREADS": threads,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codec.errors import UsageError
 from codec.parameters import Floats, Picture
+from models.headgan_blocks import AdaIn, Spade
 from models.headgan_networks import Encoded, HeadGANNet
 
 
@@ -24,14 +27,22 @@ def to_picture(x: Tensor) -> Picture:
 
 
 class Painter:
-    """The network, channels last, in half precision if asked; on CUDA the per-frame path is captured as one graph."""
+    """The network, channels last, in half precision if asked; on CUDA the per-frame path is captured as one graph.
 
-    def __init__(self, net: HeadGANNet, device: str = "cpu", half: bool = False) -> None:
+    fused: norm, modulation and LReLU by Triton's kernels. compiled: the per-frame path through torch.compile. Neither
+    has been measured yet. Raises UsageError where the kernels are asked for and cannot run.
+    """
+
+    def __init__(
+        self, net: HeadGANNet, device: str = "cpu", half: bool = False, fused: bool = False, compiled: bool = False
+    ) -> None:
         self.device = torch.device(device)
         kind = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.dtype = kind if half else torch.float32
         layout: Any = {"memory_format": torch.channels_last}
         self.net = net.to(self.device, self.dtype).to(**layout).eval()
+        fuse(self.net, self.device, fused)
+        self._step: Any = torch.compile(self.net.paint) if compiled else self.net.paint
         self._graph: Any = None
 
     def _ready(self, x: Tensor) -> Tensor:
@@ -51,19 +62,28 @@ class Painter:
         h = torch.from_numpy(audio).to(self.device, self.dtype)[None] if self.net.config.audio else None
         if self.device.type == "cuda":
             return to_picture(self._replay(reference, x, h))
-        return to_picture(self.net.paint(reference, x, h).picture)
+        return to_picture(self._step(reference, x, h).picture)
 
     def _replay(self, reference: Encoded, x: Tensor, h: Tensor | None) -> Tensor:
         if self._graph is None:
-            self._graph = _Graph(self.net, reference, x, h)
+            self._graph = _Graph(self._step, reference, x, h)
         out: Tensor = self._graph(reference, x, h)
         return out
+
+
+def fuse(net: HeadGANNet, device: torch.device, wanted: bool) -> None:
+    """Set whether norm, modulation and LReLU are fused. Raises UsageError where that is wanted and cannot be."""
+    if wanted and (device.type != "cuda" or find_spec("triton") is None):
+        raise UsageError("the fused kernels need a CUDA device and triton: leave fused out")
+    for module in net.modules():
+        if isinstance(module, Spade | AdaIn):
+            module.fused = wanted
 
 
 class _Graph:
     """A CUDA graph of ``paint`` with inputs of its own; a new reference is copied into them once."""
 
-    def __init__(self, net: HeadGANNet, reference: Encoded, x: Tensor, h: Tensor | None) -> None:
+    def __init__(self, step: Any, reference: Encoded, x: Tensor, h: Tensor | None) -> None:
         self._held = Encoded(*(part.clone() for part in _parts(reference)))
         self._x, self._h = x.clone(), None if h is None else h.clone()
         self._reference: Encoded | None = reference
@@ -71,11 +91,11 @@ class _Graph:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                net.paint(self._held, self._x, self._h)
+                step(self._held, self._x, self._h)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._out = net.paint(self._held, self._x, self._h).picture
+            self._out = step(self._held, self._x, self._h).picture
 
     def __call__(self, reference: Encoded, x: Tensor, h: Tensor | None) -> Tensor:
         if reference is not self._reference:
@@ -93,4 +113,4 @@ def _parts(encoded: Encoded) -> tuple[Tensor, ...]:
     return encoded.picture, encoded.fine, encoded.middle, encoded.coarse
 
 
-__all__ = ["Painter", "to_picture", "to_tensor"]
+__all__ = ["Painter", "fuse", "to_picture", "to_tensor"]

@@ -15,9 +15,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from codec.errors import HeadwireError
 from codec.motion_grid import UNIT
 from codec.parameters import SIZE, Floats, Picture
+from models import inference
 from models.generator import DrivingFrame
 from models.light_graph import build, read_weights
 from models.light_inputs import CELL, Geometry, in_cells
@@ -43,11 +43,7 @@ class LightPainter:
     """
 
     def __init__(self, weights: Path = WEIGHTS, precision: str = "auto", threads: int = 1) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise HeadwireError("the package openvino is missing: run 'make setup'") from error
-        core = openvino.Core()
+        core = inference.core()
         has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
             precision = "int8" if "INT8" in has else "bf16" if "BF16" in has else "f32"

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codec.errors import HeadwireError
+from models import weights_file
 from models.light_inputs import CELLS, COLOURS, GEOMETRY
+from models.weights_file import Tensors
 
 FORMAT = "headwire-light-1"
 FLOW_SCALE = 2.0
 """Pixels that the flow's head means by 1."""
 
-_MOST = 64 << 20
-_KINDS: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
-
-Tensors = dict[str, NDArray[np.float32]]
-
 
 def read_weights(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Tensors as float32, and the metadata, of a safetensors file. Raises HeadwireError where it is none of ``light``'s."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise HeadwireError(f"the weights of light cannot be read: {path}: {error.strerror}") from error
-    try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > min(len(data) - 8, _MOST):
-            raise ValueError("its header is longer than the file")
-        head = json.loads(data[8 : 8 + length])
-        notes = dict(head.pop("__metadata__"))
-        if notes.get("format") != FORMAT:
-            raise ValueError(f"its format is {notes.get('format')!r}")
-        tensors = {name: _tensor(data[8 + length :], **said) for name, said in head.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise HeadwireError(f"{path} does not hold weights of light ({error}): install headwire again") from error
-    return tensors, notes
-
-
-def _tensor(data: bytes, dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[np.float32]:
-    kind, (begin, end), count = _KINDS[dtype], data_offsets, math.prod(shape)
-    if not 0 <= begin <= end <= len(data) or end - begin != count * kind.itemsize:
-        raise ValueError("a tensor is not where it should be")
-    return np.frombuffer(data, kind, count, begin).reshape(shape).astype(np.float32)
+    return weights_file.read(path, FORMAT, "light")
 
 
 def build(tensors: Tensors, int8: bool = False) -> Any:

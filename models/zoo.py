@@ -24,20 +24,25 @@ WEIGHTS = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One generator of the zoo.
+class Network:
+    """One network of the zoo. weights: file in ``models/weights``, or None. parameters: learned numbers.
 
-    make: takes the face model. weights: file in ``models/weights``, or None. parameters: learned numbers.
     gmac: per frame, without what is computed once per reference.
     """
 
     name: str
-    make: Callable[[FaceModel], Generator]
     weights: str | None
     parameters: int
     gmac: float
     provenance: str
     licence: str
+
+
+@dataclass(frozen=True)
+class Entry(Network):
+    """A generator. make: takes the face model."""
+
+    make: Callable[[FaceModel], Generator]
 
 
 def _warp(face_model: FaceModel) -> Generator:
@@ -55,27 +60,68 @@ def _light(face_model: FaceModel) -> Generator:
 _ENTRIES = (
     Entry(
         "warp",
-        _warp,
         None,
         0,
         0.0,
         "no network; the table of how far hair, neck and body follow the head is least squares over dense optical flow"
         " in 30 research-only, non-commercial clips",
         "MIT; the table not for commercial use",
+        _warp,
     ),
     Entry(
         "light",
-        _light,
         "light.safetensors",
         1_130_498,
         2.26,
         "corrects what warp paints; learned from crops of 195 research-only, non-commercial clips of 159 people (steps and figures in"
         " the file's metadata, docs/light.md)",
         "MIT; the weights not for commercial use",
+        _light,
     ),
 )
 ZOO: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """Best picture last: ``auto`` tries them from the end."""
+
+
+def _full(face_model: FaceModel) -> Generator:
+    from models.full import Full
+
+    return Full(face_model)
+
+
+def _headgan(face_model: FaceModel) -> Generator:
+    from models.headgan import HeadGAN
+
+    return HeadGAN(face_model, WEIGHTS / "headgan.safetensors")
+
+
+_OWN = (
+    Entry("full", "full.safetensors", 17_364_658, 34.66, "trained by its user: `headwire train full`", "MIT", _full),
+    Entry(
+        "headgan",
+        "headgan.safetensors",
+        39_195_653,
+        212.07,
+        "trained by its user: `headwire train headgan`",
+        "MIT",
+        _headgan,
+    ),
+)
+OWN: dict[str, Entry] = {entry.name: entry for entry in _OWN}
+"""Generators whose weights a user trains and puts into ``models/weights``; ``auto`` leaves them alone."""
+
+NETS = (
+    Network(
+        "characters",
+        "characters.safetensors",
+        837_659,
+        0.00084,
+        "letters from sound, for headgan's audio features; learned from synthesised speech (espeak-ng, flite) and 700"
+        " sentences of GRID (steps and error rates in the file's metadata, docs/training.md)",
+        "MIT; learned in part from GRID, CC BY 4.0",
+    ),
+)
+"""Networks that paint nothing."""
 
 AUTO = "auto"
 
@@ -85,16 +131,17 @@ def models() -> list[dict[str, Any]]:
 
     name, parameters, gmac, weights (file or None), bytes and sha256 of that file, licence, provenance.
     """
-    return [_describe(entry) for entry in ZOO.values()]
+    return [_describe(entry) for entry in (*ZOO.values(), *OWN.values(), *NETS)]
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
-    data = None if entry.weights is None else (WEIGHTS / entry.weights).read_bytes()
+def _describe(entry: Network) -> dict[str, Any]:
+    there = entry.weights is not None and (WEIGHTS / entry.weights).is_file()
+    data = (WEIGHTS / str(entry.weights)).read_bytes() if there else None
     return {
         "name": entry.name,
         "parameters": entry.parameters,
         "gmac": entry.gmac,
-        "weights": entry.weights,
+        "weights": entry.weights if there else None,
         "bytes": 0 if data is None else len(data),
         "sha256": None if data is None else hashlib.sha256(data).hexdigest(),
         "licence": entry.licence,
@@ -103,13 +150,15 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def create(name: str, face_model: FaceModel, frame_rate: float = 25.0, live: bool = False) -> Generator:
-    """A generator by name; ``auto`` is ``choose``'s. live: for a call, where ``light`` leaves its network out while the machine is too
-    slow. Raises UsageError for a name that is not in the zoo.
+    """A generator by name (``ZOO``'s or ``OWN``'s); ``auto`` is ``choose``'s. live: for a call, where ``light``
+    leaves its network out while the machine is too slow. Raises UsageError for a name that is not in the zoo, and for
+    one whose weights are not there.
     """
-    if name != AUTO and name not in ZOO:
-        known = ", ".join((AUTO, *ZOO))
+    entries = ZOO | OWN
+    if name != AUTO and name not in entries:
+        known = ", ".join((AUTO, *entries))
         raise UsageError(f"There is no model {name!r}: choose one of {known}.")
-    generator = choose(face_model, frame_rate) if name == AUTO else ZOO[name].make(face_model)
+    generator = choose(face_model, frame_rate) if name == AUTO else entries[name].make(face_model)
     keep_up = getattr(generator, "keep_up", None)
     if live and keep_up is not None:
         keep_up(1000 / frame_rate)

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.errors import HeadwireError
+from models import inference
 from sender.cameras import V4L, linux_cameras
 
 log = logging.getLogger(__name__)
@@ -59,11 +61,10 @@ def list_devices(v4l: Path = V4L) -> DeviceList:
                 if sound["max_output_channels"] > 0:
                     found.append(Device("speaker", index, str(sound["name"])))
     try:
-        import openvino
-    except ImportError:
+        core = inference.core()
+    except HeadwireError:
         notes.append("no inference devices: the package openvino is missing (run 'make setup')")
     else:
-        core = openvino.Core()
         for key in core.available_devices:
             try:
                 name = str(core.get_property(key, "FULL_DEVICE_NAME"))

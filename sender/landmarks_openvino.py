@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from codec.errors import HeadwireError
 from codec.face_model import LEFT_EYELIDS, LEFT_IRIS, POINTS, RIGHT_EYELIDS, RIGHT_IRIS, SKIN
 from codec.parameters import Floats
+from models import inference
 from sender.attention_mesh import OUTPUTS, SIDE, mediapipe_folder, read, regions
 from sender.landmarks import FaceBox
 
@@ -49,12 +50,8 @@ class OpenVinoLandmarker:
     """
 
     def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise HeadwireError("the package openvino is missing: run 'make setup'") from error
         root = folder or mediapipe_folder()
-        core = openvino.Core()
+        core = inference.core()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",

@@ -250,3 +250,38 @@ def test_weights_that_belie_their_description(tmp_path: Path, config: str) -> No
     save_file(tensors, str(path), {"format": headgan.FORMAT, "config": config})
     with pytest.raises(HeadwireError):
         headgan.load(path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_graph_paints_as_the_plain_network(tmp_path: Path, fused: bool) -> None:
+    from models.headgan_runtime import Painter
+
+    if fused:
+        pytest.importorskip("triton")
+    path = _weights(tmp_path, HeadGANConfig(width=0.1, audio=AUDIO))
+    rng = np.random.default_rng(0)
+    plain = Painter(headgan.load(path))
+    for half, most in ((False, 2), (True, 8)):
+        graph = Painter(headgan.load(path), "cuda", half, fused)
+        for _ in range(2):
+            picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+            code = rng.random((SIZE, SIZE, 3), dtype=np.float32)
+            references = [painter.encode(picture, code) for painter in (plain, graph)]
+            for _ in range(2):
+                window = rng.random((SIZE, SIZE, 9), dtype=np.float32)
+                heard = rng.standard_normal(AUDIO).astype(np.float32)
+                a, b = (p.paint(r, window, heard).astype(int) for p, r in zip((plain, graph), references, strict=True))
+                assert np.abs(a - b).mean() < most / 4
+                assert half or np.abs(a - b).max() <= most
+
+
+def test_audio_changes_what_is_painted_and_silence_comes_first(tmp_path: Path) -> None:
+    from models.characters import CharacterNet
+
+    generator = HeadGAN(FaceModel.load(), _weights(tmp_path, HeadGANConfig(width=0.05, audio=AUDIO)), "cpu")
+    assert np.array_equal(generator.audio, CharacterNet().mix.silence())
+    generator.prepare(_reference())
+    quiet = generator.generate(_frame(1))
+    generator.listen(3 * np.ones(AUDIO, np.float32))
+    assert not np.array_equal(generator.generate(_frame(1)), quiet)

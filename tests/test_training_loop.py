@@ -200,6 +200,47 @@ def test_audio_that_is_not_there(store: Path) -> None:
         PairSource(open_store(store), PairSettings(audio=True))
 
 
+def test_audio_trains_on_the_clips_that_have_it(tmp_path: Path) -> None:
+    made_up_clip(tmp_path, "loud", 1, frames=4, audio=True)
+    made_up_clip(tmp_path, "mute", 2, frames=4)
+    clips = open_store(tmp_path)
+    for settings in (PairSettings(audio=True), PairSettings(sounding=True)):
+        source = PairSource(clips, settings)
+        assert [clip.folder.name for clip in source.clips] == ["loud"]
+        heard = source.gather([_plain(source)]).audio
+        assert (heard is not None) == settings.audio
+        if heard is not None:
+            assert np.array_equal(heard[0], source.clips[0].fit["audio"][2])
+    assert len(PairSource(clips).clips) == 2
+
+
+def test_preparing_again_adds_what_is_heard(tmp_path: Path) -> None:
+    from tests.test_characters import video
+    from training.dataset import Clip
+    from training.pairs_store import StoreSettings, prepare_clip
+    from training.sound import Listener
+
+    made_up_clip(tmp_path, "a", 1, frames=10)
+    target = tmp_path / "train" / "a"
+    video(tmp_path / "loud.mkv", 0.4)
+    video(tmp_path / "mute.mkv", 0.4, sound_rate=None)
+
+    def again(name: str, ahead: int) -> dict[str, Any]:
+        clip = Clip(tmp_path / name, "person1", 0.0, False, "train", "made up")
+        assert prepare_clip((clip, target, StoreSettings(), Listener(ahead))) == ""
+        return dict(open_store(tmp_path)[0].fit)
+
+    before = dict(open_store(tmp_path)[0].fit)
+    heard = again("loud.mkv", 4)
+    assert heard["audio"].shape == (10, 300)
+    assert np.array_equal(before["parameters"], heard["parameters"])
+    written = (target / "fit.npz").stat().st_mtime_ns
+    again("loud.mkv", 4)
+    assert (target / "fit.npz").stat().st_mtime_ns == written
+    assert not np.array_equal(again("loud.mkv", 0)["audio"], heard["audio"])
+    assert "audio" not in again("mute.mkv", 4)
+
+
 def test_preparing_skips_and_lists_what_is_no_face(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     (videos / "id1" / "x").mkdir(parents=True)
@@ -324,6 +365,82 @@ def test_a_run_of_another_network(store: Path, tmp_path: Path) -> None:
         run(replace(TINY, store=store, flow=False), _loop(tmp_path, 2, device="cpu"))
 
 
+@pytest.mark.parametrize("kind", ["other width", "no description", "a tensor", "other layers"])
+def test_a_checkpoint_of_something_else(store: Path, tmp_path: Path, kind: str) -> None:
+    settings = replace(TINY, store=store)
+    run(settings, _loop(tmp_path, 1, device="cpu"))
+    state: Any = _state(tmp_path)
+    if kind == "other width":
+        settings = replace(settings, width=0.06)
+    elif kind == "no description":
+        state = {"model": state["modules"]["generator"]}
+    elif kind == "a tensor":
+        state = torch.zeros(3)
+    else:
+        state["modules"]["generator"].popitem()
+    torch.save(state, tmp_path / checkpoints.LATEST)
+    before = (tmp_path / checkpoints.LATEST).read_bytes()
+    with pytest.raises(HeadwireError, match="another run folder"):
+        run(settings, _loop(tmp_path, 2, device="cpu"))
+    assert (tmp_path / checkpoints.LATEST).read_bytes() == before
+
+
+def test_a_disk_that_is_full_for_a_while(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint on the way is only missed; the last one must be written, and the one before stays."""
+    real, broken = os.fsync, [False]
+
+    def full(descriptor: int) -> None:
+        if broken[0]:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    class Filling(PairSource):
+        def batch(self, step: int, slots: Sequence[int]) -> PairBatch:
+            broken[0] = step == 1 or (step == 3 and forever[0])
+            return super().batch(step, slots)
+
+    forever = [False]
+    monkeypatch.setattr(os, "fsync", full)
+    source = Filling(open_store(store), PairSettings())
+    loop = _loop(tmp_path, 3, workers=0)
+    assert run_loop(HeadGANTask(TINY, ALONE, []), source, loop, ALONE)["step"] == 3
+    forever[0] = True
+    with pytest.raises(HeadwireError, match="one before it is still there"):
+        run_loop(HeadGANTask(TINY, ALONE, []), source, replace(loop, steps=4), ALONE)
+    assert _state(tmp_path)["step"] == 3
+
+
+def test_one_clip_of_one_photo_is_enough(tmp_path: Path) -> None:
+    made_up_clip(tmp_path / "store", "a", 1, frames=4)
+    settings = replace(TINY, store=tmp_path / "store")
+    assert run(settings, _loop(tmp_path / "run", 1, device="cpu"))["step"] == 1
+    assert len(open_store(tmp_path / "store")[0].references) == 1
+
+
+def _prepared_or_killed(job: Any) -> str:
+    """In ``prepare_clip``'s place: its process dies the first time that clip ``b`` comes up."""
+    clip, target, *_ = job
+    mark = target.parent / "died"
+    if clip.name == "b" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    made_up_clip(target.parents[1], clip.name, 1, frames=4)
+    return ""
+
+
+def test_a_killed_worker_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import pairs_store
+    from training.dataset import Clip
+    from training.pairs_store import StoreSettings
+
+    monkeypatch.setattr(pairs_store, "prepare_clip", _prepared_or_killed)
+    clips = [Clip(Path(f"{name}.mp4"), name, 1.0, False, "train", "made up") for name in "abc"]
+    with pytest.raises(HeadwireError, match="run the same again"):
+        prepare(clips, tmp_path, StoreSettings(processes=2))
+    assert prepare(clips, tmp_path, StoreSettings(processes=2)) == {}
+    assert [clip.folder.name for clip in open_store(tmp_path)] == ["a", "b", "c"]
+
+
 def test_a_batch_that_cannot_be_shared() -> None:
     with pytest.raises(UsageError, match="multiple"):
         Group(0, 3, torch.device("cpu")).slots(4)
@@ -390,7 +507,8 @@ def test_one_command_trains_the_table(
     assert all(row["psnr"] > 0 for row in table.values())
     assert table["HeadGAN"] != table["w/o 3DMM (landmark sketches)"]
     assert "w/o F's decoder" in capsys.readouterr().out
-    assert [row.name for row in ablations.rows(replace(TINY, audio=True))][-1] == "w/o audio"
+    last = ablations.rows(replace(TINY, audio=True))[-1]
+    assert (last.name, last.settings.audio, last.settings.sounding) == ("w/o audio", False, True)
 
 
 def test_reenactment_wears_the_mesh_that_was_asked_for(store: Path) -> None:
@@ -449,6 +567,11 @@ def test_a_run_is_exported_with_its_provenance(store: Path, tmp_path: Path) -> N
         export(tmp_path / "nowhere", path)
     with pytest.raises(UsageError, match="int4"):
         export(tmp_path, path, "int4")
+    state = _state(tmp_path)
+    state["description"]["sketches"] = True
+    checkpoints.save(tmp_path, state)
+    with pytest.raises(UsageError, match="sketches"):
+        export(tmp_path, path)
 
 
 def test_options_are_the_settings_own() -> None:

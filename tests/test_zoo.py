@@ -14,7 +14,7 @@ FIELDS = {"name", "parameters", "gmac", "weights", "bytes", "sha256", "licence",
 
 def test_the_list_has_the_documented_fields():
     listed = zoo.models()
-    assert [row["name"] for row in listed] == list(zoo.ZOO)
+    assert [row["name"] for row in listed] == [*zoo.ZOO, *zoo.OWN, *(net.name for net in zoo.NETS)]
     for row in json.loads(json.dumps(listed)):
         assert set(row) == FIELDS
         assert (row["weights"] is None) == (row["sha256"] is None)
@@ -38,3 +38,41 @@ def test_auto_gives_a_model_of_the_zoo_and_a_probe_a_time():
 def test_an_unknown_model_is_a_users_mistake():
     with pytest.raises(UsageError, match="warp"):
         zoo.create("wrap", FaceModel.load())
+
+
+@pytest.mark.parametrize("name", list(zoo.OWN))
+def test_a_network_that_its_user_trains_says_how(name):
+    if (zoo.WEIGHTS / str(zoo.OWN[name].weights)).exists():
+        pytest.skip("these weights are here")
+    with pytest.raises(UsageError, match=f"train {name}"):
+        zoo.create(name, FaceModel.load())
+
+
+def test_figures_of_the_zoo_are_the_networks_own():
+    from models import full, headgan
+
+    config = headgan.HeadGANConfig(audio=headgan.AUDIO)
+    assert zoo.OWN["headgan"].parameters == headgan.parameters(config)
+    assert zoo.OWN["headgan"].gmac == pytest.approx(headgan.gmac(config), abs=0.01)
+    light = pytest.importorskip("training.light_network")
+    wide = light.LightNet(light.LightConfig(full.FINE, full.COARSE, full.BLOCKS, full.MIDDLE))
+    assert zoo.OWN["full"].parameters == sum(p.numel() for p in wide.parameters())
+    characters = pytest.importorskip("training.characters")
+    assert zoo.NETS[0].parameters == sum(p.numel() for p in characters.CharacterNet().parameters())
+
+
+def test_full_runs_what_light_runs():
+    from models import light
+    from models.full import Full
+
+    assert Full(FaceModel.load(), light.WEIGHTS).name == "full"
+
+
+def test_full_is_trained_by_lights_program():
+    light = pytest.importorskip("training.light")
+    from training.options import parsed
+    from training.registry import full_options
+
+    settings, loop = parsed("", (light.LightSettings, light.LoopSettings), full_options(), steps=1)
+    assert light.LightConfig(192, 320, 4, 6) == settings.config
+    assert loop.run.name == "full"

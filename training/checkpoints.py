@@ -58,3 +58,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | N
     if found:
         raise HeadwireError(f"no checkpoint in {folder} can be read: remove the folder to begin anew")
     return None
+
+
+def description(state: Any) -> dict[str, Any]:
+    """What a checkpoint says its network is; nothing where it was not written by ``training.loop``."""
+    said = state.get("description") if isinstance(state, dict) else None
+    return said if isinstance(said, dict) else {}

@@ -15,6 +15,7 @@ from codec.face_model import FaceModel
 from codec.parameters import FrameParameters, Picture, ReferenceFrame
 from codec.raster import rasterise
 from models.generator import DrivingFrame, Generator
+from models.headgan import HeadGAN
 from training.pairs import Draw, PairBatch, PairSource
 from training.pairs_store import StoredClip
 
@@ -94,6 +95,8 @@ def painted(generator: Generator, clip: StoredClip, step: int = 1) -> Iterator[t
         frame = DrivingFrame(
             FrameParameters.from_vector(fit[t]), clip.vertices[t], rasterise(clip.vertices[t], model.triangles)
         )
+        if isinstance(generator, HeadGAN) and "audio" in clip.fit:
+            generator.listen(clip.fit["audio"][t])
         shown = generator.generate(frame)
         if t in wanted:
             yield np.array(clip.pictures[wanted[t]]), shown

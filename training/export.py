@@ -41,9 +41,11 @@ def export(run: Path, target: Path, kind: str = "fp16", provenance: dict[str, An
     state = checkpoints.load(run)
     if state is None:
         raise UsageError(f"no checkpoint in {run}: train with `headwire train headgan` first")
-    said = state["description"]
+    said = checkpoints.description(state)
     if said.get("network") != "headgan":
         raise HeadwireError(f"{run} is a run of {said.get('network')}, not of headgan")
+    if said["sketches"]:
+        raise UsageError(f"{run} learned from landmark sketches, which no call makes: train with --no-sketches")
     net = HeadGANNet(HeadGANConfig(said["width"], said["audio"], said["flow"]))
     net.load_state_dict(state["averages"]["generator"])
     figures = run / "figures.json"

@@ -7,9 +7,6 @@ L1 and from VGG features.
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codec.errors import HeadwireError, UsageError
+from codec.errors import UsageError
 from models.discriminators import Discriminator, Judged, mouth_input, whole_input
 from models.headgan import AUDIO, HeadGANConfig
 from models.headgan_networks import HeadGANNet
@@ -29,16 +26,19 @@ from training.features import WEIGHTS, perceptual_features
 from training.loop import LoopSettings, Task
 from training.loop import run as run_loop
 from training.losses import LossWeights
-from training.options import parsed
+from training.options import command
 from training.pairs import PairBatch, PairSettings, PairSource
-from training.pairs_store import StoredClip, open_store
+from training.pairs_store import StoredClip, open_store, with_sound
+
+RUN = Path("runs/headgan")
 
 
 @dataclass(frozen=True)
 class HeadGANSettings:
     """What to train, beside ``LoopSettings``.
 
-    width, flow: see ``HeadGANConfig``; audio: with h_audio. sketches: landmark sketches in PNCC's place. judges:
+    width, flow: see ``HeadGANConfig``; audio: with h_audio, on the clips that have sound; sounding: on those alone in
+    any case. sketches: landmark sketches in PNCC's place. judges:
     channels of the discriminators' first layer, 64 in SPADE, None scales them with ``width``. adversarial: off leaves
     L1 and the perceptual loss alone. features: of that loss, ``vgg`` as in the paper, ``alex`` (cheap) or ``none``;
     vgg19: a file with VGG19's weights, None is VGG16. rate, betas: Adam's.
@@ -48,6 +48,7 @@ class HeadGANSettings:
 
     width: float = 1.0
     audio: bool = False
+    sounding: bool = False
     flow: bool = True
     sketches: bool = False
     judges: int | None = None
@@ -74,19 +75,21 @@ def run(settings: HeadGANSettings, loop: LoopSettings) -> dict[str, float]:
     torch.manual_seed(loop.seed)
     with group(loop.device) as parts:
         resident = parts.device.type == "cuda" if settings.resident is None else settings.resident
-        pairs = PairSettings(sketches=settings.sketches, audio=settings.audio)
+        pairs = PairSettings(sketches=settings.sketches, audio=settings.audio, sounding=settings.sounding)
         source = PairSource(
             open_store(settings.store), pairs, loop.seed, parts.device if resident else "cpu", resident=resident
         )
-        task = HeadGANTask(settings, parts, _held_out(settings.store))
+        task = HeadGANTask(settings, parts, _held_out(settings))
         return run_loop(task, source, loop, parts)
 
 
-def _held_out(store: Path | None) -> list[StoredClip]:
+def _held_out(settings: HeadGANSettings) -> list[StoredClip]:
+    """The clips to judge by; with audio, those that have sound."""
     try:
-        return open_store(store, "validation")
+        clips = open_store(settings.store, "validation")
     except UsageError:
         return []
+    return with_sound(clips) if settings.audio or settings.sounding else clips
 
 
 class Judges(nn.Module):
@@ -210,12 +213,7 @@ class HeadGANTask(Task):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """What ``torchrun -m training.headgan`` runs in every process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings, loop = parsed("Train HeadGAN.", (HeadGANSettings, LoopSettings), arguments, run=Path("runs/headgan"))
-    try:
-        print(json.dumps(run(settings, loop), indent=1))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    command("Train HeadGAN.", (HeadGANSettings, LoopSettings), run, arguments, run=RUN, steps=500_000)
 
 
 if __name__ == "__main__":

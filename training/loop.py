@@ -125,18 +125,24 @@ class _Run:
         state = checkpoints.load(self.settings.run, self.parts.device)
         if state is None:
             return
-        if state["description"] != self.task.description:
+        said = checkpoints.description(state)
+        if said != self.task.description:
             raise HeadwireError(
-                f"{self.settings.run} holds another network: {state['description']}, not {self.task.description};"
+                f"{self.settings.run} holds another network: {said}, not {self.task.description};"
                 " choose another run folder"
             )
-        for name, module in self.task.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, average in self.averages.items():
-            average.load_state_dict(state["averages"][name])
-        for name, optimizer in self.task.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.step = int(state["step"])
+        try:
+            for name, module in self.task.modules.items():
+                module.load_state_dict(state["modules"][name])
+            for name, average in self.averages.items():
+                average.load_state_dict(state["averages"][name])
+            for name, optimizer in self.task.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            self.step = int(state["step"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise HeadwireError(
+                f"the checkpoint in {self.settings.run} was written by another version: choose another run folder"
+            ) from error
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""

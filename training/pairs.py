@@ -23,7 +23,7 @@ from codec.errors import UsageError
 from codec.face_model import GROUPS, FaceModel
 from codec.parameters import SIZE, Floats
 from codec.raster import pncc_colours, rasterise
-from training.pairs_store import StoredClip
+from training.pairs_store import StoredClip, with_sound
 from training.sketch import COLOURS, MIRRORED_COLOURS, sketch
 from training.topology import mirror_map
 
@@ -34,7 +34,7 @@ class PairSettings:
 
     photos: references per sample. sketches: landmark sketches in PNCC's place. flow: make the geometric flow too.
     mirror, crop: probabilities; crop_least: smallest side of the crop, of the picture's. colour: largest change of each
-    gain.
+    gain. audio: h_audio of the driving frame, too; sounding: only clips that have it, heard or not.
     """
 
     photos: int = 1
@@ -45,6 +45,7 @@ class PairSettings:
     crop_least: float = 0.8
     colour: float = 0.1
     audio: bool = False
+    sounding: bool = False
 
 
 PLAIN = PairSettings(mirror=0.0, crop=0.0, colour=0.0)
@@ -110,8 +111,8 @@ class Buffers:
 class PairSource:
     """Makes batches from a store's clips.
 
-    device: where a batch is made. resident: keep every picture and buffer there. Raises UsageError where audio is asked
-    for and a clip has none.
+    device: where a batch is made. resident: keep every picture and buffer there. Clips without audio features are left
+    out where audio is asked for; raises UsageError where none is left.
     """
 
     def __init__(
@@ -122,13 +123,14 @@ class PairSource:
         device: torch.device | str = "cpu",
         resident: bool = False,
     ) -> None:
-        self.clips, self.settings, self.seed = list(clips), settings or PairSettings(), seed
+        self.settings, self.seed = settings or PairSettings(), seed
+        self.clips = with_sound(clips) if self.settings.audio or self.settings.sounding else list(clips)
         self.device = torch.device(device)
         if self.settings.sketches and self.settings.flow:
             raise ValueError("a geometric flow needs the mesh, not sketches")
-        if self.settings.audio and any("audio" not in clip.fit for clip in self.clips):
+        if not self.clips:
             raise UsageError(
-                "these clips were prepared without audio features: train with --no-audio, or prepare them again"
+                "none of these clips has audio features: train with --no-audio, or prepare clips that have sound again"
             )
         self._weigh()
         model = FaceModel.load()

@@ -30,16 +30,13 @@ from numpy.typing import NDArray
 
 from codec.errors import HeadwireError, UsageError
 from codec.face_model import FaceModel
-from codec.fitting import Fitter
-from codec.parameters import EXPRESSION, PARAMETERS, SIZE, Camera, Floats, Picture
+from codec.parameters import SIZE, Floats, Picture
 from codec.photo import decode_photo, encode_photo
-from codec.quantiser import dequantise, quantise
 from training.dataset import Clip, Split, cache_directory, extract_landmarks, frames, held_out, landmarks
+from training.pairs_fit import fitted, posed, squared
+from training.sound import Listener
 
 VERSION = 1
-SIDE = 1.75
-"""Side of the square around a face, in heights of its mesh, where a video is not square yet (as in the training clips).
-"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class StoreSettings:
     engine: str = "processes"
 
 
-Job = tuple[Clip, Path, StoreSettings, Callable[[Path, int], Floats] | None]
+Job = tuple[Clip, Path, StoreSettings, Listener | None]
 
 
 @dataclass(frozen=True)
@@ -107,16 +104,6 @@ class StoredClip:
         return np.flatnonzero(self.fit["good"][self.reference_frames])
 
 
-def posed(model: FaceModel, identity: Floats, parameters: Floats) -> Floats:
-    """(K,), (T, 35) exact parameters -> (T, 478, 3): the meshes that the receiver will pose from them."""
-    neutral = model.neutral(identity)
-    out = np.empty((len(parameters), len(model.mean), 3), np.float32)
-    for t, row in enumerate(parameters):
-        sent = dequantise(quantise(row))
-        out[t] = model.project(model.express(neutral, sent[:EXPRESSION]), Camera.from_vector(sent[EXPRESSION:]))
-    return out
-
-
 def open_store(store: Path | str | None = None, split: str = "train") -> list[StoredClip]:
     """The prepared clips of a split, by name. For ``train``, none whose identity is held out.
 
@@ -146,6 +133,11 @@ def open_store(store: Path | str | None = None, split: str = "train") -> list[St
     return found
 
 
+def with_sound(clips: Sequence[StoredClip]) -> list[StoredClip]:
+    """Those with audio features."""
+    return [clip for clip in clips if "audio" in clip.fit]
+
+
 def store_directory(store: Path | str | None = None) -> Path:
     """Where prepared clips are: the argument, else ``pairs`` in the cache folder."""
     return Path(store) if store else cache_directory() / "pairs"
@@ -171,13 +163,13 @@ def prepare(
     clips: Iterable[Clip],
     store: Path | str | None = None,
     settings: StoreSettings | None = None,
-    audio: Callable[[Path, int], Floats] | None = None,
+    audio: Listener | None = None,
     root: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, str]:
     """Make a store, in ``settings.processes`` processes; what is there is left alone.
 
-    audio: (video, number of frames) -> (T, 300). root: where the clips lie, to name those of ``folder_clips``.
+    audio: what hears the clips; None leaves their sound alone. root: where the clips lie, to name those of ``folder_clips``.
     progress: called with the number of clips done, and of all. Returns clip name -> why it was skipped, also written to
     ``skipped.tsv``.
     """
@@ -237,7 +229,7 @@ def prepare_clip(job: Job) -> str:
     if about.is_file():
         said = json.loads(about.read_text(encoding="utf-8"))
         if said["version"] == VERSION:
-            return "" if said["face_model"] == digest else _refit(target, said, digest)
+            return _brought_up(target, said, digest, clip.path, audio)
     try:
         pictures, points = _read(clip, settings)
     except HeadwireError as error:
@@ -248,17 +240,31 @@ def prepare_clip(job: Job) -> str:
     if not arrays["good"].any():
         return f"{clip.path.name}: no frame that the face model fits"
     arrays["landmarks"] = points
-    if audio is not None:
-        arrays["audio"] = np.asarray(audio(clip.path, len(pictures)), np.float32)
-    write_clip(target, clip, clip.split, settings, pictures, arrays)
+    try:
+        heard = {} if audio is None else audio.arrays(clip.path, len(pictures))
+    except HeadwireError as error:
+        return str(error)
+    write_clip(target, clip, clip.split, settings, pictures, arrays | heard, "" if audio is None else audio.digest)
     return ""
 
 
-def _refit(target: Path, about: dict[str, Any], digest: str) -> str:
-    """Fit a prepared clip again, to another face model; pictures stay."""
+def _brought_up(target: Path, about: dict[str, Any], digest: str, video: Path, audio: Listener | None) -> str:
+    """Fit a prepared clip again, to another face model, or hear it with another network; pictures stay."""
+    refit = about["face_model"] != digest
+    hear = audio is not None and about.get("audio", "") != audio.digest
+    if not (refit or hear):
+        return ""
     with np.load(target / "fit.npz") as file:
-        kept = {key: file[key] for key in file.files if key in ("landmarks", "audio")}
-    arrays = fitted(kept["landmarks"]) | kept
+        arrays = dict(file)
+    if refit:
+        arrays |= fitted(arrays["landmarks"])
+    if hear and audio is not None:
+        arrays.pop("audio", None)
+        try:
+            arrays |= audio.arrays(video, len(arrays["good"]))
+        except HeadwireError as error:
+            return str(error)
+        about = {**about, "audio": audio.digest}
     partial = target / "fit.partial.npz"
     np.savez(partial, **arrays)
     partial.replace(target / "fit.npz")
@@ -266,21 +272,6 @@ def _refit(target: Path, about: dict[str, Any], digest: str) -> str:
     note.write_text(json.dumps({**about, "face_model": digest}), encoding="utf-8")
     note.replace(target / "about.json")
     return ""
-
-
-def fitted(points: Floats) -> dict[str, Any]:
-    """(T, 478, 3) landmarks -> parameters (T, 35), identity (K,), good (T,): identity from all frames, then held."""
-    first = Fitter()
-    for row in points:
-        first.fit(row)
-    fitter = Fitter(identity=first.identity)
-    parameters = np.zeros((len(points), PARAMETERS), np.float32)
-    good = np.zeros(len(points), bool)
-    for t, row in enumerate(points):
-        result = fitter.fit(row)
-        parameters[t] = result.parameters.vector()
-        good[t] = not result.lost and result.parameters.confidence > 0
-    return {"parameters": parameters, "identity": fitter.identity, "good": good}
 
 
 def _read(clip: Clip, settings: StoreSettings) -> tuple[list[Picture], Floats]:
@@ -299,25 +290,6 @@ def _read(clip: Clip, settings: StoreSettings) -> tuple[list[Picture], Floats]:
     return pictures, points
 
 
-def squared(pictures: Sequence[Picture], points: Floats) -> tuple[list[Picture], Floats]:
-    """One fixed square for a whole clip, VoxCeleb's way: side 1.75 x the mesh's median height, resized to 256x256."""
-    import cv2
-
-    if np.isnan(points[:, 0, 0]).all():
-        return list(pictures), points
-    low, high = np.nanmin(points[:, :, :2], 1), np.nanmax(points[:, :, :2], 1)
-    side = SIDE * float(np.nanmedian(high[:, 1] - low[:, 1]))
-    left, top = np.nanmedian((low + high) / 2, 0) - side / 2
-    factor = SIZE / side
-    move = np.array(((factor, 0, -left * factor + factor / 2 - 0.5), (0, factor, -top * factor + factor / 2 - 0.5)))
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    out: list[Any] = [
-        cv2.warpAffine(p, move, (SIZE, SIZE), flags=how, borderMode=cv2.BORDER_REPLICATE) for p in pictures
-    ]
-    moved = (points - np.array((left, top, 0.0))) * factor
-    return out, moved.astype(np.float32)
-
-
 def write_clip(
     target: Path,
     clip: Clip,
@@ -325,8 +297,11 @@ def write_clip(
     settings: StoreSettings,
     pictures: Sequence[Picture],
     arrays: dict[str, Any],
+    listener: str = "",
 ) -> None:
-    """Put a clip into a store, whole or not at all. pictures: all frames. arrays: of ``fit.npz``, for all frames."""
+    """Put a clip into a store, whole or not at all. pictures: all frames. arrays: of ``fit.npz``, for all frames.
+    listener: digest of what heard its sound.
+    """
     chosen = np.arange(0, len(pictures), settings.reference_every)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -347,6 +322,7 @@ def write_clip(
             "budgets": [int(b) for b in budgets],
             "face_model": FaceModel.load().digest.hex(),
             "licence": clip.licence,
+            "audio": listener,
         }
         (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
@@ -355,4 +331,15 @@ def write_clip(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-__all__ = ["StoreSettings", "StoredClip", "folder_clips", "open_store", "posed", "prepare", "write_clip"]
+__all__ = [
+    "StoreSettings",
+    "StoredClip",
+    "fitted",
+    "folder_clips",
+    "open_store",
+    "posed",
+    "prepare",
+    "squared",
+    "with_sound",
+    "write_clip",
+]

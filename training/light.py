@@ -6,10 +6,7 @@ makes what it learns from, ``training.light_export`` ships it.
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +15,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from codec.errors import HeadwireError
 from training.distributed import group
 from training.light_data import LightBatch, LightSource
 from training.light_losses import LightWeights, PerceptualDistance, counts, edges, harm
@@ -27,7 +23,7 @@ from training.light_triples import open_triples
 from training.loop import LoopSettings, Source, Task
 from training.loop import run as run_loop
 from training.muon import Muon
-from training.options import parsed
+from training.options import command
 
 RUN = Path("runs/light")
 
@@ -158,21 +154,9 @@ class LightTask(Task):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """What ``torchrun -m training.light`` runs in every process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings, loop = parsed(
-        "Train light.",
-        (LightSettings, LoopSettings),
-        arguments,
-        run=RUN,
-        steps=16000,
-        batch=8,
-        precision="bf16",
-        validate_every=0,
-    )
-    try:
-        print(json.dumps(run(settings, loop), indent=1))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    kinds = (LightSettings, LoopSettings)
+    defaults = {"run": RUN, "steps": 16000, "batch": 8, "precision": "bf16", "validate_every": 0}
+    command("Train light.", kinds, run, arguments, **defaults)
 
 
 if __name__ == "__main__":

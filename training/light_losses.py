@@ -26,7 +26,7 @@ class LightWeights:
     l1: float = 1.0
     edges: float = 0.5
     alex: float = 1.0
-    vgg: float = 0.8
+    vgg: float = 1.2
     change: float = 0.05
     harm: float = 2.0
 

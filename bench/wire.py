@@ -51,10 +51,10 @@ class Rate:
         return self.octets * 0.008 / self.apart
 
 
-RATES = {"normal": Rate(1, 11), "low": Rate(2, 13), "lowest": Rate(4, 12)}
+RATES = {"normal": Rate(1, 9), "low": Rate(2, 13), "lowest": Rate(4, 11)}
 """Messages as they are on the validation people, a byte of time included; ``normal`` as where nothing gets lost (``normal-clean``)."""
 
-OCTETS = {"normal": (1, 14), "normal-clean": (1, 11), "low": (2, 13), "lowest": (4, 12), "lowest-mid": (4, 18)}
+OCTETS = {"normal": (1, 14), "normal-clean": (1, 9), "low": (2, 13), "lowest": (4, 11), "lowest-mid": (4, 18)}
 """The same by the names of the parameter codec: frames and bytes."""
 
 REACH = {"normal": 12.5, "low": 7.0, "lowest": 4.5}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from codec.errors import BitstreamError
 from codec.hwfile import Channel, HeadwireReader
+from codec.parameter_codec import RungReader
 from codec.parameters import Region
-from codec.photo import PhotoAssembler
+from codec.photo import PhotoAssembler, completes_picture
 from codec.quantiser import Tables
 
 
@@ -21,15 +23,16 @@ def inspect(path: Path) -> dict[str, Any]:
     size = dict.fromkeys(Channel, 0)
     photos, patches, first_photo, frames, damaged = 0, 0, 0, 0, 0
     assembler, tables = PhotoAssembler(), Tables.load()
+    rungs = RungReader(tables)
     for message in reader:
         size[message.channel] += len(message.data)
         if message.channel is Channel.PARAMETERS:
-            rung = message.data[0] >> 4 if message.data else len(tables.frames)
-            frames += int(tables.frames[rung]) if rung < len(tables.frames) else 0
+            with suppress(BitstreamError):
+                frames += int(tables.frames[rungs.rung(message.data)])
         elif message.channel is Channel.PHOTOS:
             try:
                 picture = assembler.add(message.data)
-                if picture is not None:
+                if picture is not None and completes_picture(message.data):
                     photos += picture.region is Region.WHOLE
                     patches += picture.region is not Region.WHOLE
                     first_photo = first_photo or size[Channel.PHOTOS]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.byte_choice import fill
 from codec.parameter_codec import (
     ORDER,
     SEQUENCES,
@@ -21,6 +22,7 @@ from codec.parameter_codec import (
     ParameterPacket,
     Values,
     WindowIntegers,
+    header_bits,
     predicted,
     steps,
     write_packet,
@@ -33,6 +35,8 @@ from codec.seen_points import SeenPoints
 
 STORE_EVERY = 25
 """Frames between two keys."""
+
+_STORE_BITS = 7
 
 REST = 50
 """Frames after its last use until a slot may be stored into."""
@@ -171,15 +175,18 @@ class ParameterEncoder:
         count = len(frames)
         step = steps(tables, rung, P)
         fresh = self._filter.z is None
-        start = self._filter.ahead(silent) if before is None else before
+        start = self._filter.start(rung, silent) if before is None else before
         gain = np.ones(PARAMETERS) if fresh else self._filter.gains(rung)
         width = gain * step / UNIT
         wanted = frames[-1].z - (1 - gain) * start
-        slot, values = self._against_best_key(wanted, width, step)
+        state = frames[-1].sure, window
+        slot, values = self._against_best_key(wanted, width, step, state)
         key = self.keys[slot]
         assert key is not None
         expected = predicted(key, step)
-        self._refine(frames[-1], values, wanted - expected * width, width)
+        store = self._slot_to_store(slot)
+        header = self._header_bits(slot, *state) + (_STORE_BITS if store is not None else 0)
+        self._refine(frames[-1], values, wanted - expected * width, width, header if count == 1 else None)
         push = (values + expected) * step
         start = push / UNIT if fresh else start
         last = start + gain * (push / UNIT - start)
@@ -195,23 +202,30 @@ class ParameterEncoder:
             shown[place][:TURNED] += values * step / UNIT
             integers[place] = FrameIntegers(role, values * step, frames[place].sure)
             self.last_coded.append((role, values))
-        self._filter.settle(shown, count, rung, silent)
+        self._filter.settle(shown, count, rung, silent, push / UNIT)
         self._past.extend((frames[place], shown[place]) for place in range(again, count))
         self._used[slot] = self._frame
-        store = self._slot_to_store(slot)
         if store is not None:
-            self._pending[store] = (key.blended(push, window), self._frame)
+            self._pending[store] = (key.blended(push, window, rung), self._frame)
             self._stored_at = self._frame
         packet = ParameterPacket(rung, self.sequence, slot, tuple(integers), window)
         self.sequence = (self.sequence + 1) % SEQUENCES
         return write_packet(tables, packet, key, [values for _, values in self.last_coded], store)
 
-    def _against_best_key(self, wanted: Vectors, width: Vectors, step: Values) -> tuple[int, Values]:
-        trials = []
+    def _header_bits(self, slot: int, sure: int, window: WindowIntegers) -> float:
+        key = self.keys[slot]
+        assert key is not None
+        return header_bits(key, slot, self.rung, window != key.window, sure != SURE)
+
+    def _against_best_key(
+        self, wanted: Vectors, width: Vectors, step: Values, state: tuple[int, WindowIntegers]
+    ) -> tuple[int, Values]:
+        trials: list[tuple[float, Values, Values, int]] = []
         for slot in range(SLOTS):
             key = self.keys[slot]
             if key is not None and slot not in self._pending:
-                trials.append((*self._choose(wanted - predicted(key, step) * width, width, P), slot))
+                bits, values, classes = self._choose(wanted - predicted(key, step) * width, width, P)
+                trials.append((bits + self._header_bits(slot, *state), values, classes, slot))
         _, values, self._classes, slot = min(trials, key=lambda trial: trial[0])
         return slot, values
 
@@ -223,15 +237,23 @@ class ParameterEncoder:
         bits = choose(wanted, width, base, shift, t.lengths, t.weight, t.expected, trade, values, classes)
         return float(bits), values, classes
 
-    def _refine(self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors) -> None:
+    def _refine(
+        self, frame: _Waiting, values: Values, wanted: Vectors, width: Vectors, header: float | None = None
+    ) -> None:
+        """header: bits of a packet besides these numbers, where they are all that it holds."""
         if self.points is None:
             return
-        n = TURNED
+        n, t = TURNED, self.tables
         jacobian = self.points.jacobian(frame.vector)
         bound, trade = self.bound[self.rung] * width[0], self.trade[self.rung] / width[0] ** 2
-        refine(
-            wanted[:n], width[:n], self._classes[:n], self.tables.lengths, jacobian, bound, trade, PASSES, values[:n]
-        )
+        wanted, width, classes = wanted[:n], width[:n], self._classes[:n]
+        refine(wanted, width, classes, t.lengths, jacobian, bound, trade, PASSES, values[:n])
+        if header is not None:
+            base, shift = t.base[self.rung, P], t.shift[self.rung, P]
+            fill(
+                wanted, width, base, shift, classes, t.lengths, t.weight, t.expected, jacobian, bound, trade, header,
+                values,
+            )  # fmt: skip
 
     def _difference(self, frame: _Waiting, wanted: Vectors, width: Vectors, role: int, again: bool) -> Values:
         if not width[0]:

@@ -106,7 +106,8 @@ class ReferenceFrame:
 
     photo_id: 0 for the first. picture: the photo *as decoded*. parameters: its fit.
     identity: (K,) float32, p_id of Eq. 1 (one for the session). fit: (35,) integers, the fit as it was coded.
-    region: what frames take from it; all of it is a picture of the face.
+    region: what frames take from it; all of it is a picture of the face. still: the sender says that the background stands still.
+    light: gains of red, green, blue by which frames are shown brighter than it, 1/64 (``codec.light``).
     """
 
     photo_id: int
@@ -115,3 +116,5 @@ class ReferenceFrame:
     identity: Floats
     fit: NDArray[np.int64] | None = None
     region: Region = Region.WHOLE
+    still: bool = False
+    light: tuple[int, int, int] = (0, 0, 0)

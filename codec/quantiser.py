@@ -61,7 +61,8 @@ class Tables:
 
     mean (34,), turn (34, 34), back (34, 34) float64: z = (u - mean) turn, u = z back + mean. ladder: (CLASSES, TOKENS + 1).
     weight (CLASSES,) and expected (CLASSES,) int64: see ``parameter_codec``. frames (R,), gain (R,) in 1/64,
-    step (R, ROLES) in UNITs, 0 where the role is not coded; base (R, ROLES, 35) class; shift (R, ROLES, CONTEXTS).
+    lean (R,): what P is weighed against (``reconstruction``); drift (34,) in 1/64: how much of the movement goes on, where that
+    is lean 2. step (R, ROLES) in UNITs, 0 where the role is not coded; base (R, ROLES, 35) class; shift (R, ROLES, CONTEXTS).
     For the sender alone, and not in the digest: trade (R,) bits that the square error of one step is worth, bound (R,) steps of
     error at a point of the mesh beyond which it is avoided.
     """
@@ -77,6 +78,8 @@ class Tables:
     step: NDArray[np.int64]
     base: NDArray[np.int64]
     shift: NDArray[np.int64]
+    lean: NDArray[np.int64]
+    drift: NDArray[np.int64]
     names: tuple[str, ...] = ()
     trade: Vectors = field(default_factory=lambda: np.zeros(0))
     bound: Vectors = field(default_factory=lambda: np.zeros(0))
@@ -90,7 +93,18 @@ class Tables:
     @cached_property
     def digest(self) -> bytes:
         """(8 bytes) what both ends compare to know that they hold the same tables."""
-        integers = (self.ladder, self.weight, self.expected, self.frames, self.gain, self.step, self.base, self.shift)
+        integers = (
+            self.ladder,
+            self.weight,
+            self.expected,
+            self.frames,
+            self.gain,
+            self.step,
+            self.base,
+            self.shift,
+            self.lean,
+            self.drift,
+        )
         parts = [a.astype(">i8").tobytes() for a in integers]
         parts += [a.astype(">f4").tobytes() for a in (self.mean, self.turn, self.back)]
         return hashlib.sha256(b"".join(parts)).digest()[:8]
@@ -114,6 +128,8 @@ class Tables:
             step=self.step.astype(np.uint16),
             base=self.base.astype(np.uint8),
             shift=self.shift.astype(np.int8),
+            lean=self.lean.astype(np.uint8),
+            drift=self.drift.astype(np.uint8),
             trade=self.trade.astype(np.float32),
             bound=self.bound.astype(np.float32),
             names=np.array(self.names, np.str_),
@@ -127,7 +143,7 @@ class Tables:
 
 
 _FLOATS = ("mean", "turn", "back", "trade", "bound")
-_INTEGERS = ("ladder", "weight", "expected", "frames", "gain", "step", "base", "shift")
+_INTEGERS = ("ladder", "weight", "expected", "frames", "gain", "step", "base", "shift", "lean", "drift")
 
 
 @lru_cache(maxsize=4)
@@ -156,6 +172,8 @@ def check(tables: Tables) -> None:
         and tables.base.shape == (rungs, ROLES, PARAMETERS)
         and tables.shift.shape == (rungs, ROLES, CONTEXTS)
         and tables.step.shape == (rungs, ROLES)
+        and tables.lean.shape == (rungs,)
+        and tables.drift.shape == (TURNED,)
         and 0 < rungs <= 15
     )
     if not sound:

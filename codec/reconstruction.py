@@ -48,6 +48,10 @@ class Shown:
         )
 
 
+ON_Y, ON_P, ON_DRIFT = range(3)
+"""What a rung's P is weighed against: y; the P before, so that a packet's loss is felt for one frame; y that goes on moving."""
+
+
 class Reconstruction:
     """The receiver's filter; the sender runs one too. ``z``: (35,), the last frame's, None before the first packet."""
 
@@ -55,11 +59,13 @@ class Reconstruction:
         self.tables = tables or Tables.load()
         self.z: Vectors | None = None
         self.speed = np.zeros(PARAMETERS)
+        self._pushed = np.zeros(PARAMETERS)
+        self._moved = np.zeros(PARAMETERS)
 
     def set_reference(self, integers: NDArray[np.integer[Any]]) -> None:
         """The fit of a photo, (35,) as ``quantiser.quantise`` gives it: where y starts."""
         if self.z is None:
-            self.z = np.asarray(integers, np.float64) / UNIT
+            self.z = self._pushed = np.asarray(integers, np.float64) / UNIT
 
     def gains(self, rung: int, lost: int = 0) -> Vectors:
         """(35,) what P weighs in y, after so many frames that did not come."""
@@ -67,6 +73,17 @@ class Reconstruction:
         out = np.full(PARAMETERS, 1.0 - (1.0 - gain) ** (1.0 + CATCH_UP * lost))
         out[TURNED] = 1.0
         return out
+
+    def start(self, rung: int, missing: int) -> Vectors:
+        """(35,) what P is weighed against in a rung: where y goes on from, after so many frames that did not come."""
+        lean = self.tables.lean[rung]
+        if missing or self.z is None or lean == ON_Y:
+            return self.ahead(missing)
+        if lean == ON_P:
+            return self._pushed
+        start = self.z.copy()
+        start[:TURNED] += self.tables.drift / 64 * self._moved[:TURNED]
+        return start
 
     def ahead(self, frames: int) -> Vectors:
         """(35,) where y is so many frames after the last one, if nothing comes."""
@@ -84,24 +101,26 @@ class Reconstruction:
         """
         count = len(packet.frames)
         push = packet.frames[-1].values / UNIT
-        start = before if before is not None else push if self.z is None else self.ahead(lost + silent)
+        start = before if before is not None else push if self.z is None else self.start(packet.rung, lost + silent)
         gain = self.gains(packet.rung, lost)
         last = start + gain * (push - start)
         shown: dict[int, Vectors] = {-1: start + lost / (lost + count) * (last - start), count - 1: last}
         for place, role in ORDER[count]:
             if role != P:
                 shown[place] = middle(shown, place, role, count) + packet.frames[place].values / UNIT
-        self.settle(shown, count, packet.rung, lost + silent)
+        self.settle(shown, count, packet.rung, lost + silent, push)
         return [Shown(shown[i], f.confidence / SURE, packet.window) for i, f in enumerate(packet.frames)]
 
-    def settle(self, shown: dict[int, Vectors], count: int, rung: int, missing: int) -> None:
+    def settle(self, shown: dict[int, Vectors], count: int, rung: int, missing: int, push: Vectors) -> None:
         """Take the frames of a bundle, by place, as shown. Movement of the size of the coding's own noise is no speed."""
+        self._pushed = push
         if self.z is not None:
             moved = shown[count - 1] - (shown[count - 2] if count > 1 else self.z)
             finest = self.tables.gain[rung] / 64 * self.tables.step[rung, P] / UNIT
             energy = float((moved[:TURNED] ** 2).sum())
             sure = max(0.0, 1.0 - 2 * TURNED / 12 * finest**2 / max(energy, 1e-12))
-            self.speed = moved * (sure / (1 if count > 1 else 1 + missing))
+            self._moved = moved / (1 if count > 1 else 1 + missing)
+            self.speed = self._moved * sure
         self.z = shown[count - 1]
 
 

@@ -7,7 +7,8 @@ is the bundle's delay: 40 ms for two frames, 120 ms for four.
 
 Where the carrier joins messages in a datagram (``opus``), whole packets can go out again with the next ones, too: an *echo*.
 It costs no datagram, so it is what the cheapest rung can afford; a packet that is made good so comes a bundle later, and the
-receiver waits for it. Where nothing at all gets lost, ``normal`` may forget a lost packet more slowly, and is a fifth cheaper.
+receiver waits for it. Where nothing at all gets lost, ``normal`` may be felt for a second after a lost packet, and is a third
+cheaper: the first loss that is reported ends that, and with it what the lost packet did.
 """
 
 from __future__ import annotations

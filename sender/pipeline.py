@@ -23,13 +23,14 @@ from codec.face_model import FaceModel
 from codec.hwfile import Channel, Message
 from codec.motion_ack import SIZE as RECEIPT
 from codec.packets import KEY_ACK, frame_period_ms, stamped, with_motion
-from codec.photo import begins_photo
 from codec.quantiser import Tables
 from codec.redundancy import FELT, Protection
 from receiver.sinks import Sink, open_sink
 from sender.capture import Source, has_sound, open_source
+from sender.curtain import photo_with_background, with_background
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference, warm_up
 from sender.live_motion import LiveMotion
+from sender.photo_queue import PhotoQueue
 from sender.tracking import FaceTracker
 from transport.audio import FileAudioTrack, MicrophoneTrack, VoiceOptions, VoiceTrack
 from transport.control import Control
@@ -56,9 +57,6 @@ LOSSY_SHARE = 0.75
 SLOW_SETUP_S = 0.5
 """A set-up that takes longer (it is 1 kB each way) speaks of a link on which the photo takes seconds."""
 
-FACE_FIRST_S = 2.5
-"""How long the better photo waits for the face to begin."""
-
 VOICES = {"normal": VoiceOptions(20_000, 40), "low": VoiceOptions(16_000, 80), "lowest": VoiceOptions(12_000, 120)}
 """The voice by the rate that was asked for: the face rides in its packets, so they are as long as the face can wait."""
 
@@ -76,7 +74,8 @@ class SendSettings:
     signal: URL of the signalling server or ``paste``. camera or play: the source. reference: ``auto``, ``first`` or a
     picture file. rate: the rung to begin with, and the dearest that is used: a narrow link is given cheaper ones.
     record: keep the coded pictures there. log: JSON lines, what the closed loop
-    thinks of the frames. loop: play the file again when it ends. start: skip so many seconds of it.
+    thinks of the frames. loop: play the file again when it ends. start: skip so many seconds of it. background: ``blur`` or a
+    picture file, in place of the room.
     """
 
     room: str
@@ -97,6 +96,7 @@ class SendSettings:
     loop: bool = False
     start: float = 0.0
     log: Path | None = None
+    background: str | None = None
 
 
 def run_sender(settings: SendSettings) -> dict[str, Any]:
@@ -115,9 +115,8 @@ class _Sender:
         self._peer: SenderPeer | None = None
         self._voice: VoiceTrack | None = None
         self._motion: LiveMotion | None = None
-        self._photo_travels = False
         self._video_began: float | None = None
-        self._photos: asyncio.Queue[bytes] = asyncio.Queue()
+        self._photos = PhotoQueue(self._set_field_rate)
         self._ended = asyncio.Event()
         self._called = threading.Event()
         self._stopping = False
@@ -125,7 +124,7 @@ class _Sender:
         self._rate: FaceRate | None = None
         self._rungs_used: list[str] = []
         self._gone = asyncio.Event()
-        self._captured = self._sent = self._payload_bytes = self._motion_bytes = self._reference_bytes = 0
+        self._captured = self._sent = self._payload_bytes = self._motion_bytes = 0
 
     async def run(self) -> dict[str, Any]:
         self._loop = asyncio.get_running_loop()
@@ -144,7 +143,7 @@ class _Sender:
             }
             thread = threading.Thread(target=self._frames, args=(source, encoder, recorder), name="frames")
             thread.start()
-            photos = asyncio.create_task(self._send_photos())
+            photos = asyncio.create_task(self._photos.run())
             figures: dict[str, Any] = {}
             try:
                 if await first(self._connect(signalling), stopped, self._ended) is not None:
@@ -185,7 +184,9 @@ class _Sender:
                 max_fps=MAX_FPS,
             )
         )
-        tracker = stack.enter_context(FaceTracker(settings.crop))
+        tracker = with_background(stack.enter_context(FaceTracker(settings.crop)), settings.background)
+        if not isinstance(chosen, str):
+            chosen = photo_with_background(chosen, settings.background)
         warm_up(FaceModel.load())
         if settings.motion == "auto":
             period_ms = frame_period_ms(source.fps)
@@ -204,7 +205,7 @@ class _Sender:
 
     async def _connect(self, signalling: Signalling) -> SenderPeer:
         self._gone.clear()
-        self._viewer_ready = self._started = self._photo_begun = False
+        self._viewer_ready = self._started = False
         handlers = Handlers(
             key_ack=self._take_key_ack,
             control=self._take_control,
@@ -222,6 +223,7 @@ class _Sender:
         """A receiver has come, and what is sent arrives: the photo, from the next frame on."""
         assert isinstance(peer, SenderPeer)
         self._peer = peer
+        self._photos.connected(peer)
         if self._motion is not None:
             self._motion.enabled = peer.hello.get("motion") == 1
         voice = self._voice.options.bit_rate / 1000 if self._voice else 0.0
@@ -259,7 +261,7 @@ class _Sender:
             return
         loss, control = self._rate.loss, self._rate.controller
         kbps = control.rungs[control.rung].field_kbps
-        kbps *= BESIDE_PHOTO if self._photo_travels or not self._photos.empty() else 1.0
+        kbps *= BESIDE_PHOTO if self._photos.travels else 1.0
         self._motion.set_rate(kbps * (LOSSY_SHARE if loss > FELT else 1.0), loss)
 
     def _take_control(self, message: Control) -> None:
@@ -299,8 +301,7 @@ class _Sender:
             assert self._peer is not None
             logger.info("receiver gone: %s", self._peer.gone_reason)
             await self._peer.close()
-            while not self._photos.empty():
-                self._photos.get_nowait()
+            self._photos.disconnected()
             try:
                 if await first(self._connect(signalling), stopped, self._ended) is None:
                     return
@@ -373,15 +374,16 @@ class _Sender:
         if peer is None or not peer.alive:
             return
         if self._rate is not None:
-            self._protect(self._rate.beside_photo(peer.photo_travels or not self._photos.empty(), time.monotonic()))
+            self._protect(self._rate.beside_photo(peer.photo_travels or self._photos.travels, time.monotonic()))
         for data in self._motion.take_news() if self._motion is not None else []:
-            self._photos.put_nowait(data)
+            self._photos.put(data)
         for message in messages:
             if message.channel is Channel.PHOTOS:
-                self._photos.put_nowait(message.data)
+                self._photos.put(message.data)
             elif self._viewer_ready:
                 if not self._started:
                     self._started = True
+                    self._photos.face_moves()
                     peer.send_control({"kind": "start", "time": message.time_ms / 1000})
                 riding = self._motion.take(message.time_ms) if self._motion is not None else []
                 body = with_motion(riding, message.data)
@@ -389,31 +391,6 @@ class _Sender:
                 self._sent += 1
                 self._payload_bytes += sent - 1
                 self._motion_bytes += len(body) - len(message.data)
-
-    async def _send_photos(self) -> None:
-        while True:
-            self._photo_travels = False
-            self._set_field_rate()
-            data = await self._photos.get()
-            self._photo_travels = True
-            self._set_field_rate()
-            await self._let_face_begin(data)
-            try:
-                assert self._peer is not None
-                await self._peer.send_photo_message(data)
-                self._reference_bytes += len(data)
-            except TransportError as error:
-                logger.info("photo not sent: %s", error)
-
-    async def _let_face_begin(self, data: bytes) -> None:
-        """The better photo that follows the small one waits until the face has begun to move: it would be in its way."""
-        if not begins_photo(data):
-            return
-        if self._photo_begun:
-            until = time.monotonic() + FACE_FIRST_S
-            while not self._started and time.monotonic() < until:
-                await asyncio.sleep(0.01)
-        self._photo_begun = True
 
     def _figures(self, encoder: FaceEncoder, usage: ProcessUsage) -> dict[str, Any]:
         assert self._peer is not None
@@ -426,7 +403,7 @@ class _Sender:
             "payload_kbps": round(self._payload_bytes * 8 / 1000 / seconds, 4),
             "motion_kbps": round(self._motion_bytes * 8 / 1000 / seconds, 4),
             "audio_kbps": round(self._voice.payload_bytes * 8 / 1000 / seconds, 4) if self._voice else 0.0,
-            "reference_bytes": self._reference_bytes,
+            "reference_bytes": self._photos.sent_bytes,
             **self._peer.wire().as_dict(),
             "stages_ms": encoder.stages.medians_ms() | (self._motion.medians_ms() if self._motion is not None else {}),
             "cpu_percent": {"sender": usage.cpu_percent},

@@ -100,3 +100,35 @@ def test_any_gap_gives_finite_numbers():
     shown = concealment.at(2e9)
     assert shown is not None
     assert np.isfinite(shown.z).all()
+
+
+def shown_after_a_burst(rung: str, then: str | None = None) -> tuple[np.ndarray, float]:
+    """(8,) errors of the pictures from the last of ten lost frames on, a faster head's x in pixels, and the usual error.
+
+    then: the rung that the sender goes on with from the fourth packet after the burst on."""
+    vectors = line(frames=90)
+    vectors[:, 32] += 6 * np.sin(np.arange(90) / 5)
+    encoder, decoder, concealment = ParameterEncoder(rung, TABLES), ParameterDecoder(TABLES), Concealment(TABLES)
+    errors = []
+    for t, vector in enumerate(vectors):
+        if t == 73 and then is not None:
+            encoder.set_rung(then)
+        packet = decoder.decode(encoder.encode(vector) or b"")
+        if not 60 <= t < 70:
+            concealment.push(packet, 40.0 * t)
+        errors.append(abs(x_of(concealment, 40.0 * t) - float(vector[32])))
+    return np.array(errors[69:77]), float(np.mean(errors[20:60]))
+
+
+def test_after_a_burst_the_second_picture_is_as_good_as_ever():
+    errors, usual = shown_after_a_burst("normal")
+    assert errors[0] > 4.0
+    assert errors[2:].max() < 1.0 + 2 * usual
+
+
+def test_a_loss_is_felt_where_nothing_gets_lost_until_it_is_known():
+    long, _ = shown_after_a_burst("normal-clean")
+    short, usual = shown_after_a_burst("normal-clean", "normal")
+    assert long[-1] > 3.0
+    assert short[3] > 3.0
+    assert short[4:].max() < 1.0 + 2 * usual

@@ -73,10 +73,21 @@ def numbers(reader: Reader, count: int, t: dict[str, list], rung: int, role: int
 ORDER = {1: [(0, 0)], 2: [(1, 0), (0, 1)], 4: [(3, 0), (1, 1), (0, 2), (2, 2)]}
 
 
-def decode(data: bytes, keys: dict[int, tuple[list[int], list[int]]], t: dict[str, list]) -> dict:
-    rung, reader = data[0] >> 4, Reader(data[1:])
-    slot = reader.raw(2)
-    key, window = keys[slot]
+Key = tuple[list[int], list[int], int | None]
+
+
+def decode(data: bytes, keys: dict[int, Key], t: dict[str, list]) -> dict:
+    reader = Reader(b"" if data == b"\0" else data)
+    assert not reader.flag(2048)
+    sequence, at = reader.raw(4), reader.target(4)
+    slot = sum(at >= limit for limit in (1, 9, 13))
+    reader.step((0, 1, 9, 13)[slot], (1, 8, 4, 3)[slot], 4)
+    key, window, rung = keys[slot]
+    if rung is None:
+        rung = reader.raw(2)
+        rung = reader.raw(4) if rung == 3 else rung
+    elif reader.flag(512):
+        rung = reader.raw(4)
     store = reader.raw(2) if reader.flag(1024) else None
     if reader.flag(128):
         window = [reader.raw(16) - 32768 for _ in range(3)]
@@ -95,11 +106,11 @@ def decode(data: bytes, keys: dict[int, tuple[list[int], list[int]]], t: dict[st
     stored = None
     if store is not None:
         new = [min(max((k + p) >> 1, -131071), 131071) for k, p in zip(key, last, strict=True)]
-        keys[store] = (new, window)
-        content = b"".join(n.to_bytes(4, "big", signed=True) for n in new + window)
+        keys[store] = (new, window, rung)
+        content = b"".join(n.to_bytes(4, "big", signed=True) for n in [*new, *window, rung])
         stored = [store, zlib.crc32(content) & 0xFFFF]
     return {
-        "bytes": data.hex(), "rung": rung, "sequence": data[0] & 15, "slot": slot, "window": window, "stored": stored,
+        "bytes": data.hex(), "rung": rung, "sequence": sequence, "slot": slot, "window": window, "stored": stored,
         "frames": [frames[i] for i in range(len(frames))],
     }  # fmt: skip
 
@@ -107,6 +118,6 @@ def decode(data: bytes, keys: dict[int, tuple[list[int], list[int]]], t: dict[st
 def test_a_decoder_written_from_the_page_gives_the_golden_integers():
     tables, golden = arrays(), json.loads(PATH.read_text())
     for rung in golden["rungs"].values():
-        keys = {0: (rung["reference"], [0, 0, 0])}
+        keys: dict[int, Key] = {0: (rung["reference"], [0, 0, 0], None)}
         for row in rung["packets"]:
             assert decode(bytes.fromhex(row["bytes"]), keys, tables) == row

@@ -10,7 +10,7 @@ from tests.test_transport_audio import chirp, write_sound
 from tests.transport_calls import Seen, call, join, local, until
 from transport.audio import FileAudioTrack, Samples, VoiceOptions
 from transport.carriers import DATA_CHANNEL, FACE, OPUS, PHOTO, CarrierTrack, choose, unload
-from transport.feedback import CALM, MAX_KEYS, LinkMeter, LinkState, Report, Reporter
+from transport.feedback import CALM, MAX_KEYS, OVERTAKEN, LinkMeter, LinkState, Report, Reporter
 from transport.opus_extension import OpusPacket
 from transport.peer import Handlers, ReceiverPeer, SenderPeer
 from transport.signalling_server import SignallingServer
@@ -157,6 +157,24 @@ def test_reports_say_loss_queueing_and_what_gets_through() -> None:
     assert early.delivered_kbps == pytest.approx(0.8 * early.sent_kbps, rel=0.15)
 
 
+def test_the_first_gap_for_some_time_is_reported_at_once() -> None:
+    """Not a packet that was only overtaken within a moment, and not each of many losses."""
+    reporter, at = Reporter(), []
+    for number in range(1000):
+        now = number * 0.04
+        if number % 10 == 9 and number > 500:
+            continue
+        reporter.packet(number, now, 50, now)
+        due = reporter.due()
+        if due is not None and due <= now + 0.04:
+            at.append(max(due, now))
+            reporter.report(at[-1])
+    first_loss = 510 * 0.04
+    assert min(abs(t - first_loss - OVERTAKEN) for t in at) < 0.001
+    late = [t for t in at if t > first_loss + 0.5]
+    assert np.diff(late).min() > CALM - 0.05
+
+
 def test_a_report_of_what_was_never_sent_is_nothing() -> None:
     meter = LinkMeter()
     assert meter.report(Report(1, 2, 3, 4, 5, 6), 1.0) is None
@@ -250,5 +268,26 @@ def test_a_photo_that_does_not_ride_after_all_sends_no_packet() -> None:
         assert [extension.data for extension in unload(bytes(packet))[1]] == [b"\0\0block"]
         assert (track.packets, lane.asked) == (1, 3)
         track.stop()
+
+    asyncio.run(main())
+
+
+def test_acknowledgements_ride_beside_parameters() -> None:
+    """Twenty control messages come while the face talks: hardly one is answered with a datagram of its own."""
+
+    async def main() -> None:
+        async with asyncio.timeout(30), call(local(carriers=(DATA_CHANNEL,))) as c:
+            c.sender.send_parameters(bytes(8))
+            await asyncio.sleep(0.3)
+            before = c.sender.meter.sent.datagrams
+            for number in range(50):
+                c.sender.send_parameters(bytes(8))
+                if number % 2 and number < 40:
+                    c.receiver.send_control({"kind": "photo", "id": number})
+                await asyncio.sleep(0.04)
+            await until(lambda: len(c.at_sender.controls) == 20)
+            await asyncio.sleep(0.3)
+            assert len(c.at_receiver.parameters) == 51
+            assert c.sender.meter.sent.datagrams - before < 50 + 8
 
     asyncio.run(main())

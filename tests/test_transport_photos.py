@@ -2,19 +2,26 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import BitstreamError
+from codec.parameters import Camera, FrameParameters
+from codec.photo import Photo, opens_session
+from sender.photo_queue import PhotoQueue
 from tests.transport_calls import Seen, call, join, local, until
 from transport.blocks import BLOCK, BlockReceiver, BlockSender
 from transport.carriers import DATA_CHANNEL, OPUS
 from transport.feedback import LinkState, Report
+from transport.keepalive import KeepaliveOptions
 from transport.pacing import PhotoPacer
 from transport.peer import ReceiverPeer, SenderPeer
-from transport.photos import MAX_PHOTO, Inbox, Outbox
+from transport.photos import MAX_KNOWN, MAX_PHOTO, Inbox, Outbox, key_of
 from transport.signalling_server import SignallingServer
+
+ZEROS = np.zeros(3, np.float32)
 
 
 def photo(size: int, seed: int = 0) -> bytes:
@@ -216,5 +223,82 @@ def test_a_photo_goes_on_after_a_new_connection() -> None:
             assert seen.photos == [data]
             assert again.resumed_at > 3000
             await asyncio.gather(sender.close(), receiver.close(), one.close(), two.close())
+
+    asyncio.run(main())
+
+
+def test_what_was_whole_is_kept_for_the_next_connection_if_it_will_come_again() -> None:
+    chunk, other = b"\x13\x00" + photo(900), photo(900, 1)
+    inbox = Inbox(opens_session)
+    before = Outbox()
+    before.send(chunk)
+    before.send(other)
+    assert drain(before, inbox) == [chunk, other]
+    known = inbox.restart()
+    assert list(known.values()) == [len(chunk)]
+    after = Outbox(known)
+    again = after.send(chunk)
+    assert drain(after, inbox) == [chunk]
+    assert inbox.resumed == again.resumed_at == len(chunk) - 1
+
+
+def test_what_is_kept_is_bounded() -> None:
+    inbox, outbox = Inbox(lambda data: True), Outbox()
+    for seed in range(40):
+        outbox.send(photo(1500, seed))
+    assert len(drain(outbox, inbox)) == 40
+    known = inbox.restart()
+    assert len(known) <= MAX_KNOWN
+    assert sum(known.values()) <= 32 * 1024
+    assert key_of(photo(1500, 39)) in known
+
+
+def test_a_photo_cannot_go_on_at_its_end() -> None:
+    chunk = photo(100)
+    inbox, outbox = Inbox(lambda data: True), Outbox()
+    outbox.send(chunk)
+    drain(outbox, inbox)
+    inbox.restart()
+    begin = b"\1" + (100).to_bytes(4, "big") + key_of(chunk) + (100).to_bytes(4, "big")
+    with pytest.raises(BitstreamError):
+        inbox.feed(begin)
+
+
+@pytest.mark.parametrize("carrier", [OPUS, DATA_CHANNEL])
+def test_an_outage_that_ends_a_connection_costs_no_second_photo(carrier: str) -> None:
+    """Half of the photo is there when the link dies. Both ends notice and meet again; only the rest travels."""
+
+    async def main() -> None:
+        coded = Photo(0, 0, photo(9000), FrameParameters(np.zeros(28, np.float32), Camera(80.0, ZEROS, ZEROS)))
+        messages = coded.messages()
+        inbox, queue = Inbox(opens_session), PhotoQueue()
+        sending = asyncio.create_task(queue.run())
+        quick = KeepaliveOptions(silence_seconds=1.0, clock_seconds=None)
+        dead = local("rate=24,delay=20,queue=300,outage=1.5-60,seed=1", keepalive=quick, carriers=(carrier,))
+        sound = local("rate=24,delay=20,queue=300,seed=1", carriers=(carrier,))
+        async with asyncio.timeout(60), SignallingServer(port=0) as server:
+            one, two = join(server, "sender"), join(server, "receiver")
+            got: list[list[bytes]] = []
+            for options in (dead, sound):
+                at_sender, at_receiver = Seen(), Seen()
+                sender, receiver = await asyncio.gather(
+                    SenderPeer.connect(one, options=options, handlers=at_sender.handlers()),
+                    ReceiverPeer.connect(two, options=options, inbox=inbox, handlers=at_receiver.handlers()),
+                )
+                got.append(at_receiver.photos)
+                queue.connected(sender)
+                for message in messages:
+                    queue.put(message)
+                if options is dead:
+                    await until(lambda at=at_receiver, by=at_sender: at.gone and by.gone)
+                    queue.disconnected()
+                else:
+                    await until(arrived(at_receiver, len(messages)))
+                await asyncio.gather(sender.close(), receiver.close())
+            sending.cancel()
+            await asyncio.gather(one.close(), two.close())
+        assert 1 < len(got[0]) < len(messages) - 1
+        assert got[1] == messages
+        assert inbox.resumed > 900 * (len(got[0]) - 1)
 
     asyncio.run(main())

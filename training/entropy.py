@@ -24,6 +24,7 @@ from codec.frame_syntax import CAP, START
 from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import PARAMETERS, Floats, FrameParameters
 from codec.quantiser import CONTEXTS, ROLES, TABLES, TURNED, UNIT, Tables, Vectors, unturned
+from codec.reconstruction import ON_DRIFT, ON_P, ON_Y
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from training.dataset import Split, by_identity, cache_directory, clips, landmarks
@@ -32,6 +33,10 @@ DESIGN_STEPS = 20
 KEY_AGE = 13
 ACKNOWLEDGED_AFTER = 8
 """Frames until a key is acknowledged: a round trip and the rarity of acknowledgements."""
+
+DRIFTING = 9
+GOES_ON = 0.8
+"""Of the correlation of two movements in a row that is counted on."""
 
 SHORTEST = 50
 BAD_FIT_PX = 1.2
@@ -62,13 +67,14 @@ class Rung:
     coarser: tuple[float, float] = (1.0, 1.0)
     trade: float = 8.0
     bound: float = 4.0
+    lean: int = ON_Y
 
 
 RUNGS = (
-    Rung("normal", 1, 0.5, 0.169, trade=14, bound=2.5),
-    Rung("normal-clean", 1, 0.2, 0.169, trade=14, bound=2.5),
-    Rung("normal-coarse", 1, 0.5, 0.31),
-    Rung("low", 2, 0.75, 0.3, (1.2, 1.0)),
+    Rung("normal", 1, 35 / 64, 0.172, trade=14, bound=2.5, lean=ON_P),
+    Rung("normal-clean", 1, 3 / 64, 0.1685, trade=14, bound=2.6, lean=ON_DRIFT),
+    Rung("normal-coarse", 1, 3 / 64, 0.314, trade=9.5, bound=6, lean=ON_DRIFT),
+    Rung("low", 2, 54 / 64, 0.3, (1.2, 1.0)),
     Rung("low-fine", 2, 0.5, 0.17, trade=14, bound=2.5),
     Rung("lowest", 4, 1.0, 0.5, (1.4, 1.8)),
     Rung("lowest-mid", 4, 1.0, 0.28, (1.2, 1.5)),
@@ -235,7 +241,21 @@ def contexts(values: NDArray[np.int64], base: NDArray[np.int64], tables: Tables)
     return out
 
 
-def initial(mean: Vectors, turn: Vectors, back: Vectors, rungs: Sequence[Rung], digest: str) -> Tables:
+def drifts(z: Sequence[Vectors]) -> NDArray[np.int64]:
+    """(34,) in 1/64: which part of a number's movement goes on with the next frame, less what coding's noise hides of it; of
+    the first DRIFTING numbers, for the others move too little.
+
+    z: (T, 34) runs of frames."""
+    moves = [np.diff(run, axis=0) for run in z]
+    energy = sum((d**2).sum(axis=0) for d in moves)
+    together = sum((d[1:] * d[:-1]).sum(axis=0) for d in moves)
+    drift = np.clip(np.rint(64 * GOES_ON * together / energy), 0, 63)
+    return np.asarray(np.where(np.arange(TURNED) < DRIFTING, drift, 0), np.int64)
+
+
+def initial(
+    mean: Vectors, turn: Vectors, back: Vectors, drift: NDArray[np.int64], rungs: Sequence[Rung], digest: str
+) -> Tables:
     """Tables with every number in the class of magnitude 1."""
     magnitude = 2.0 ** ((np.arange(CLASSES) - CLASS_OF_ONE) / 3)
     step = np.zeros((len(rungs), ROLES), np.int64)
@@ -253,6 +273,7 @@ def initial(mean: Vectors, turn: Vectors, back: Vectors, rungs: Sequence[Rung], 
         step,
         np.full((len(rungs), ROLES, PARAMETERS), CLASS_OF_ONE, np.int64),
         np.zeros((len(rungs), ROLES, CONTEXTS), np.int64),
+        np.array([rung.lean for rung in rungs], np.int64), drift,
         tuple(rung.name for rung in rungs),
         np.array([rung.trade for rung in rungs]), np.array([rung.bound for rung in rungs]), digest,
     )  # fmt: skip
@@ -339,7 +360,8 @@ def train(
 ) -> Tables:
     """Tables for those rungs. every: one in so many sequences is coded to learn from. turned: ``transform``'s result."""
     mean, turn, back = turned or transform(model, sequences)
-    tables = initial(mean, turn, back, rungs, model.digest.hex())
+    drift = drifts([(unturned(s.vectors) - mean) @ turn for s in sequences])
+    tables = initial(mean, turn, back, drift, rungs, model.digest.hex())
     some = sequences[::every]
     fits = np.concatenate([s.vectors[::10] for s in sequences])
     z = (unturned(fits) - mean) @ turn

@@ -37,7 +37,8 @@ class FaceRate:
     """
 
     def __init__(self, rungs: Sequence[Rung], voice_kbps: float = 0.0, echoes: bool = True) -> None:
-        """rungs: dearest first. echoes: the carrier joins messages in a datagram."""
+        """rungs: dearest first. echoes: the carrier joins messages in a datagram (and
+        its reports tell of a loss at once)."""
         self.controller = RateController(rungs, voice_kbps=voice_kbps)
         self.choice = Protection(rungs[0].name)
         self._echoes = echoes
@@ -79,7 +80,12 @@ class FaceRate:
         if self._photo_travels:
             at = self._beside(rungs, at)
         self.choice = rung_for(self.loss, rungs[at].name, self.choice, self._echoes)
-        if self.choice.rung == "normal" and len(self._losses) == LOSS_REPORTS and not any(self._losses):
+        if (
+            self._echoes
+            and self.choice.rung == "normal"
+            and len(self._losses) == LOSS_REPORTS
+            and not any(self._losses)
+        ):
             self.choice = SPOTLESS
         return self.choice
 

@@ -22,6 +22,13 @@ HURRY = 0.25
 LATER = 0.8
 """The same while a later photo travels: nobody waits for it."""
 
+STARTLED_AFTER = 5.0
+"""Seconds without a gap among the packets, after which the first one is reported in a hurry: until then the sender may have used
+packets that forgive no loss (``codec.redundancy.SPOTLESS``)."""
+
+OVERTAKEN = 0.03
+"""Seconds for which a gap may be a packet that was overtaken."""
+
 FIRST_BLOCKS = 320
 """Blocks of photos that are waited for: a small photo and the better one."""
 
@@ -131,12 +138,17 @@ class Reporter:
         self._photo: tuple[int, bytes] | None = None
         self._photo_news = self._waited_for = False
         self._receipt: bytes | None = None
+        self._gap_at = float("-inf")
+        self._startled = False
 
     def packet(self, sequence: int, timestamp: float, size: int, now: float) -> None:
         """timestamp: RTP's, unwrapped, in seconds."""
         self._packets += 1
         self._octets += size
         ahead = 1 if self._newest is None else (sequence - self._newest + 0x8000) % 0x10000 - 0x8000
+        if ahead > 1:
+            self._startled |= now - self._gap_at > STARTLED_AFTER
+            self._gap_at = now
         if ahead > 0:
             self._newest, self._arrival = sequence, now
         delay = now - timestamp
@@ -168,6 +180,8 @@ class Reporter:
         grown = self._queueing > NOTICED and self._queueing > 1.3 * self._told_queueing
         if grown or (self._photo_news and self._waited_for):
             return self._last + HURRY
+        if self._startled:
+            return max(self._last + HURRY, self._gap_at + OVERTAKEN)
         return self._last + (LATER if self._photo_news else CALM)
 
     def report(self, now: float) -> bytes:
@@ -192,7 +206,7 @@ class Reporter:
             if not self._keys[key]:
                 del self._keys[key]
         self._last, self._told, self._told_queueing = now, self._packets, self._queueing
-        self._least, self._photo_news, self._receipt = None, False, None
+        self._least, self._photo_news, self._receipt, self._startled = None, False, None, False
         return report.pack()
 
 

@@ -23,7 +23,7 @@ from transport.feedback import MAX_KEY, MAX_KEYS
 from transport.opus_carrier import OpusReceiver, OpusSender
 from transport.peer_base import HELLO, MAX_PARAMETERS, PeerBase
 from transport.peer_options import Handlers, PeerOptions
-from transport.photos import KEY, MAX_PHOTO, Outbox
+from transport.photos import KEY, MAX_KNOWN, MAX_PHOTO
 from transport.signalling import Description, Role, Signalling
 
 KEYS_EVERY = 3.0
@@ -50,7 +50,7 @@ class SenderPeer(PeerBase):
         answer = await signalling.receive()
         await self._check_version(signalling, answer)
         carriers, partial = _offered(answer.hello)
-        self._outbox = Outbox(partial)
+        self._photos.known_there(partial)
         if can_carry and choose(self._options.carriers, carriers) == OPUS:
             assert isinstance(audio, CarrierTrack)
             self._use_opus(audio)
@@ -61,7 +61,8 @@ class SenderPeer(PeerBase):
 
     def _use_opus(self, track: CarrierTrack) -> None:
         self.carrier = OPUS
-        self._opus = OpusSender(track, self._outbox)
+        self._opus = OpusSender(track, self._photos.outbox)
+        self._photos.on_wake = track.wake
         self._opus.on_state = lambda state: self._handlers.link(state)
         self._opus.on_key = self._on_key
         self._connection.on_rtp_sent = self._opus.rtp_sent
@@ -84,11 +85,6 @@ class SenderPeer(PeerBase):
         elif self.alive:
             self._opus.send(messages)
 
-    def _wake_photos(self) -> None:
-        super()._wake_photos()
-        if self._opus is not None:
-            self._opus.track.wake()
-
     def _send_audio_base(self, timestamp: int, spoken: float) -> None:
         self.send_control({"kind": "audio", "timestamp": timestamp, "time": spoken})
 
@@ -110,7 +106,7 @@ class ReceiverPeer(PeerBase):
         answer = await self._connection.answer(offer)
         if choose(carriers, self._options.carriers) == OPUS:
             self.carrier = OPUS
-            self._opus = OpusReceiver(self._take_parameters, self._take_pieces, self._connection.rtp.send_feedback)
+            self._opus = OpusReceiver(self._take_parameters, self._photos.take, self._connection.rtp.send_feedback)
             self._voice.on_packet, self._voice.on_riding = self._opus.packet, self._opus.riding
             self._tasks.append(asyncio.create_task(self._opus.run()))
         self._agreed(offer)
@@ -150,14 +146,14 @@ class ReceiverPeer(PeerBase):
 
 
 def _offered(hello: dict[str, Any]) -> tuple[list[object], dict[bytes, int]]:
-    """The transport's part of a hello -> carriers, and what is there of photos in part; nothing of what is not as it
+    """The transport's part of a hello -> carriers, and what is there of photos; nothing of what is not as it
     should be."""
     offered = hello.get(HELLO)
     if not isinstance(offered, dict):
         return [], {}
     carriers, partial = offered.get("carriers"), offered.get("partial")
     known: dict[bytes, int] = {}
-    for entry in partial[:8] if isinstance(partial, list) else ():
+    for entry in partial[:MAX_KNOWN] if isinstance(partial, list) else ():
         with suppress(ValueError, TypeError):
             name, size = entry
             key = bytes.fromhex(name)

@@ -22,14 +22,14 @@ from codec.errors import BitstreamError, TransportError
 from transport import control
 from transport.carriers import DATA_CHANNEL, OPUS
 from transport.clock import PeerClock
-from transport.connection import Connection, unacknowledged
+from transport.connection import Connection
 from transport.feedback import MAX_KEYS
 from transport.keepalive import Keepalive
 from transport.link import Link
 from transport.metering import Meter
 from transport.peer_options import Handlers, PeerOptions
-from transport.photo_lanes import ChannelPhotos
-from transport.photos import MAX_PHOTO, Inbox, Outbox, Transfer
+from transport.peer_photos import PeerPhotos
+from transport.photos import MAX_PHOTO, Inbox, Transfer
 from transport.signalling import OTHER, Description, PeerLeft, Role, Signalling
 from transport.statistics import WireFigures, wire_figures
 from transport.voice_receiver import AudioChunk, VoiceReceiver
@@ -76,10 +76,7 @@ class PeerBase:
         self._options = options
         self._handlers = handlers
         self._connection = Connection(options.ice, self.meter, options.short_tag)
-        self._outbox = Outbox()
-        self._inbox = inbox or Inbox()
-        self._partial = self._inbox.restart()
-        self._channel_photos: ChannelPhotos | None = None
+        self._photos = PeerPhotos(inbox, self._on_photo)
         self._tasks: list[asyncio.Task[None]] = []
         keepalive = options.keepalive if self.role == "receiver" else replace(options.keepalive, clock_seconds=None)
         self._keepalive = Keepalive(keepalive, self.meter, self._send_ping, self._gone)
@@ -125,8 +122,8 @@ class PeerBase:
         try:
             async with asyncio.timeout(None if signalling.by_hand else limit):
                 offered: dict[str, Any] = {"carriers": list(self._options.carriers)}
-                if self._partial:
-                    offered["partial"] = [[key.hex(), size] for key, size in self._partial.items()]
+                if self._photos.offer:
+                    offered["partial"] = self._photos.offer
                 ours = Description("offer", version=self._options.version, hello={**hello, HELLO: offered})
                 await self._negotiate(signalling, ours, audio)
             self._listen()
@@ -166,20 +163,18 @@ class PeerBase:
     @property
     def photo_travels(self) -> bool:
         """Something of a photo is to be sent or to be acknowledged."""
-        return self._outbox.busy
+        return self._photos.travels
 
     def send_photo(self, data: bytes) -> Transfer:
         """Reliably, in order, beside the parameters without delaying them. Raises ValueError when too long."""
-        transfer = self._outbox.send(data)
-        self._wake_photos()
-        return transfer
+        return self._photos.send(data)
 
     async def send_photo_message(self, data: bytes) -> None:
         """``send_photo``, as soon as what was sent before is nearly all on the way. Raises TransportError when the peer is
         gone."""
         if not 1 <= len(data) <= MAX_PHOTO:
             raise ValueError(f"a photo message has 1 to {MAX_PHOTO} bytes, not {len(data)}")
-        while self._outbox.waiting > self._options.photo_flight and self.alive:
+        while self._photos.outbox.waiting > self._options.photo_flight and self.alive:
             await asyncio.sleep(0.01)
         if not self.alive:
             raise TransportError(self.gone_reason or "the call has ended")
@@ -218,7 +213,7 @@ class PeerBase:
             self.send_control({"kind": "bye", "reason": reason[:200]})
             await asyncio.sleep(0.01)
         self.meter.finished()
-        self._outbox.close()
+        self._photos.outbox.close()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -247,39 +242,22 @@ class PeerBase:
         """The channels are open: photos go over theirs, unless the carrier takes them."""
         if self._takes_photos():
             return
-        photos = self._connection.photos
-        self._channel_photos = ChannelPhotos(self._outbox, self._send_piece, lambda: unacknowledged(photos))
-        self._tasks.append(asyncio.create_task(self._channel_photos.run()))
+        self._tasks.append(asyncio.create_task(self._photos.over(self._connection.photos)))
 
     def _takes_photos(self) -> bool:
         return False
-
-    def _send_piece(self, message: bytes) -> None:
-        try:
-            self._connection.photos.send(message)
-        except InvalidStateError as error:
-            raise ConnectionError from error
 
     def _send_messages(self, messages: Sequence[bytes]) -> None:
         with suppress(InvalidStateError):
             for message in messages:
                 self._connection.parameters.send(message)
 
-    def _wake_photos(self) -> None:
-        if self._channel_photos is not None:
-            self._channel_photos.wake()
-
-    def _take_pieces(self, data: bytes) -> None:
-        """More of the stream of photos. Raises BitstreamError."""
-        arrival = time.monotonic()
-        for photo in self._inbox.feed(data):
-            self._loop.call_soon(self._handlers.photo, photo, arrival)
+    def _on_photo(self, photo: bytes, arrival: float) -> None:
+        self._loop.call_soon(self._handlers.photo, photo, arrival)
 
     def _on_pieces(self, data: bytes | str) -> None:
         try:
-            if isinstance(data, str):
-                raise BitstreamError("text where bytes were expected")
-            self._take_pieces(data)
+            self._photos.take_message(data)
         except BitstreamError as error:
             self._count_invalid(str(error))
 
@@ -357,7 +335,7 @@ class PeerBase:
         if self.gone_reason is None and not self._closed:
             self.gone_reason = reason
             self.meter.finished()
-            self._outbox.close()
+            self._photos.outbox.close()
             self._loop.call_soon(self._handlers.gone, reason)
 
     def _send_ping(self, number: int) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from codec.errors import BitstreamError
 
@@ -21,7 +21,12 @@ PIECE = 178
 
 _BEGIN, _DATA, _CANCEL = 1, 2, 3
 _BEGIN_FIELDS = struct.Struct(f">I{KEY}sI")
-_KEPT = 4
+_IN_PART = 4
+_WHOLE_BYTES, _WHOLE = 32 * 1024, 20
+"""Most that is kept of what is whole."""
+
+MAX_KNOWN = _IN_PART + _WHOLE
+"""Names that a receiver may tell of."""
 
 
 def key_of(data: bytes) -> bytes:
@@ -137,18 +142,23 @@ class Outbox:
 
 class Inbox:
     """The receiver's half. It may outlive a connection: ``restart`` it with the next one, and what had come of a photo
-    need not come again."""
+    need not come again. ``resumed``: bytes that so did not."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[bytes], bool] = lambda photo: False) -> None:
+        """keep: whether what is whole will be sent again over another connection, so that it is worth its memory."""
+        self.resumed = 0
+        self._keep = keep
         self._begun: dict[bytes, tuple[int, bytearray]] = {}
+        self._whole: dict[bytes, bytes] = {}
         self._current: bytes | None = None
         self._buffer = bytearray()
 
     def restart(self) -> dict[bytes, int]:
-        """A new stream begins -> key and bytes of what is here in part."""
+        """A new stream begins -> key and bytes of what is here, whole or in part."""
         self._buffer.clear()
         self._current = None
-        return {key: len(data) for key, (_, data) in self._begun.items()}
+        known = {key: len(data) for key, data in self._whole.items()}
+        return known | {key: len(data) for key, (_, data) in self._begun.items() if data}
 
     def feed(self, data: bytes) -> list[bytes]:
         """Bytes of the stream, in order -> the photos that are whole now. Raises BitstreamError for a stream that is none;
@@ -185,13 +195,15 @@ class Inbox:
         return 0
 
     def _begin(self, size: int, key: bytes, offset: int) -> None:
-        known_size, known = self._begun.pop(key, (size, bytearray()))
-        if not 1 <= size <= MAX_PHOTO or size != known_size or offset > len(known):
+        whole = self._whole.get(key, b"")
+        known_size, known = self._begun.pop(key, (len(whole) or size, bytearray(whole)))
+        if not 1 <= size <= MAX_PHOTO or size != known_size or offset > min(len(known), size - 1):
             raise BitstreamError("a photo that begins with what is not here")
         del known[offset:]
+        self.resumed += offset
         self._begun[key] = size, known
         self._current = key
-        while len(self._begun) > _KEPT:
+        while len(self._begun) > _IN_PART:
             del self._begun[next(iter(self._begun))]
 
     def _take(self, part: bytes, whole: list[bytes]) -> None:
@@ -205,5 +217,14 @@ class Inbox:
             key = self._current
             del self._begun[key]
             self._current = None
-            if key_of(bytes(data)) == key:
-                whole.append(bytes(data))
+            photo = bytes(data)
+            if key_of(photo) == key:
+                whole.append(photo)
+                if self._keep(photo):
+                    self._remember(key, photo)
+
+    def _remember(self, key: bytes, photo: bytes) -> None:
+        self._whole.pop(key, None)
+        self._whole[key] = photo
+        while len(self._whole) > _WHOLE or sum(map(len, self._whole.values())) > _WHOLE_BYTES:
+            del self._whole[next(iter(self._whole))]

@@ -6,6 +6,8 @@ All of it is set on one association; what is on the wire stays SCTP as any other
   500 ms (MUST), and asks for one per second packet, within 200 ms (SHOULD). Parameters are never sent again, so nobody
   waits for theirs: they get one every ``LAZY`` seconds. While photos or control messages come in, gaps must be reported
   sooner, or a lost one is noticed late: packets with such data are acknowledged at once, others within ``EAGER``.
+- Company: an acknowledgement that is due rides in the packet of whatever data leave (section 6.10), 16 bytes in place of 85.
+  An end that sends parameters all the time so waits ``COMPANY`` for one of them, even where it would answer at once.
 - Window: after a time-out SCTP allows one packet in flight, so a lost photo would stop the face for a second. The
   window keeps a floor. What is in flight is bounded elsewhere: photos by ``photo_flight``, parameters by the rate.
 - Retransmission time: aiortc measures round trips on packets that wait for an earlier, lost one, and arrives at tens
@@ -25,12 +27,24 @@ from transport.sctp_link import SctpLink
 
 LAZY = 0.48
 EAGER = 0.06
+COMPANY = 0.19
 RELIABLE_MEMORY = 2.0
 """Seconds after reliable data in which more of it is expected."""
 
 WINDOW_FLOOR = 8 * 1024
 RETRANSMISSION = (1.0, 2.5)
 """Shortest (also the initial one, as RFC 9260 section 16 has it; aiortc begins with 3 s) and longest, s."""
+
+
+class _Bundle(Chunk):
+    """Two chunks in one packet; the first is told of as the chunk."""
+
+    def __init__(self, first: Chunk, second: Chunk) -> None:
+        self.type, self.flags = first.type, first.flags
+        self._bytes = bytes(first) + bytes(second)
+
+    def __bytes__(self) -> bytes:
+        return self._bytes
 
 
 class SctpTuning:
@@ -49,7 +63,8 @@ class SctpTuning:
         self._time_out = sctp._t3_expired
         self._measure = sctp._update_rto
         self._urgent = False
-        self._reliable_at = float("-inf")
+        self._beside: DataChunk | None = None
+        self._talked_at = self._reliable_at = float("-inf")
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         sctp._rto = RETRANSMISSION[0]
@@ -73,12 +88,17 @@ class SctpTuning:
         await self._receive_data(chunk)
 
     async def _send_sack(self) -> None:
-        if self._urgent:
+        now = time.monotonic()
+        if self._urgent and now - self._talked_at > COMPANY:
             self._urgent = False
             self.cancel()
             await self._send_sack_now()
+        elif self._urgent:
+            self._urgent = False
+            self.cancel()
+            self._timer = asyncio.get_running_loop().call_later(COMPANY, self._due)
         elif self._timer is None:
-            expecting = time.monotonic() - self._reliable_at < RELIABLE_MEMORY
+            expecting = now - self._reliable_at < RELIABLE_MEMORY
             delay = EAGER if expecting and self._sctp._sack_misordered else LAZY
             self._timer = asyncio.get_running_loop().call_later(delay, self._due)
 
@@ -93,7 +113,15 @@ class SctpTuning:
 
     async def _send_chunk(self, chunk: Chunk) -> None:
         if isinstance(chunk, DataChunk) and chunk.stream_id == self._lazy_stream and chunk._sent_count == 1:
-            self.link.sent(chunk.tsn, len(chunk.user_data), time.monotonic())
+            self._talked_at = time.monotonic()
+            self.link.sent(chunk.tsn, len(chunk.user_data), self._talked_at)
+        if isinstance(chunk, DataChunk) and self._sctp._sack_needed and self._sctp.state == "connected":
+            self.cancel()
+            self._beside = chunk
+            await self._send_sack_now()
+            return
+        if isinstance(chunk, SackChunk) and self._beside is not None:
+            chunk, self._beside = _Bundle(chunk, self._beside), None
         await self._send_chunk_now(chunk)
 
     async def _receive_sack_chunk(self, chunk: SackChunk) -> None:

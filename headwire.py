@@ -53,6 +53,12 @@ LinkOption = Annotated[str | None, typer.Option(help="An emulated bad link: loss
 StatsOption = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 CropOption = Annotated[Crop, typer.Option(help="auto: a square around the face; none: the picture as it is.")]
+BackgroundOption = Annotated[
+    str | None, typer.Option(help="In place of the room, before anything is sent: blur, or a picture FILE.")
+]
+BehindOption = Annotated[
+    str | None, typer.Option(help="In place of the sender's room, here only: blur, or a picture FILE.")
+]
 RoomOption = Annotated[str, typer.Option(help="The room's name, the same on both sides.")]
 SignalOption = Annotated[str, typer.Option(help="URL of `headwire serve`, or `paste` to copy by hand.")]
 TokenOption = Annotated[str | None, typer.Option(help="The room's token, where the server asks for one.")]
@@ -82,13 +88,16 @@ def demo(
     show: Annotated[
         Show, typer.Option(help="In the film: error, where the picture is known to be wrong; memory, what it is from.")
     ] = Show.call,
+    background: BackgroundOption = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A call on this machine: sender and receiver as two processes, real WebRTC between them."""
     from bench.call import DemoSettings, run_demo
 
-    settings = DemoSettings(play, clip, seconds, sink, model, rate.value, photos, motion.value, link, show.value)
+    settings = DemoSettings(
+        play, clip, seconds, sink, model, rate.value, photos, motion.value, link, show.value, background
+    )
     _report(run_demo(settings, quiet=as_json), stats_json, as_json)
 
 
@@ -133,6 +142,7 @@ def send(
     log: Annotated[
         Path | None, typer.Option(help="JSON lines: how sure the viewer's picture is where, and from what.")
     ] = None,
+    background: BackgroundOption = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -141,7 +151,7 @@ def send(
 
     settings = SendSettings(
         room, signal, token, camera, play, microphone, not no_audio, reference, crop.value, seconds, rate.value,
-        photos, motion.value, link, record, loop, start, log,
+        photos, motion.value, link, record, loop, start, log, background,
     )  # fmt: skip
     _report(run_sender(settings), stats_json, as_json)
 
@@ -157,13 +167,14 @@ def receive(
     seconds: SecondsOption = None,
     link: LinkOption = None,
     log: Annotated[Path | None, typer.Option(help="JSON lines, one for each frame shown.")] = None,
+    background: BehindOption = None,
     stats_json: StatsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the face of a room."""
     from receiver.pipeline import ReceiveSettings, run_receiver
 
-    settings = ReceiveSettings(room, signal, token, sink, model, record, seconds, link, log)
+    settings = ReceiveSettings(room, signal, token, sink, model, record, seconds, link, log, background)
     _report(run_receiver(settings), stats_json, as_json)
 
 
@@ -193,12 +204,13 @@ def encode(
     rate: RateOption = Rate.normal,
     photos: PhotosOption = 3.0,
     motion: MotionOption = Motion.auto,
+    background: BackgroundOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A video file to a Headwire file: the same packets that go over the wire."""
     from sender.files import EncodeSettings, encode_file
 
-    settings = EncodeSettings(source, target, crop.value, reference, rate.value, photos, motion.value)
+    settings = EncodeSettings(source, target, crop.value, reference, rate.value, photos, motion.value, background)
     _report(encode_file(settings), None, as_json)
 
 
@@ -207,12 +219,13 @@ def decode(
     source: Annotated[Path, typer.Argument(metavar="IN.hw", help="A Headwire file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help=".mp4 (H.264), .mkv (FFV1, lossless) or .y4m.")],
     model: ModelOption = "auto",
+    background: BehindOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A Headwire file back to video, frame for frame."""
     from receiver.files import decode_file
 
-    _report(decode_file(source, target, model), None, as_json)
+    _report(decode_file(source, target, model, background), None, as_json)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
     s = mean + U_id p_id + U_exp p_exp
 
-on the 478 points of FaceMesh (468 of the skin, 10 of the two irises), learned by ``training/face_model.py``. Unit: the
+on the 478 points of FaceMesh (468 of the skin, 10 of the two irises), learned by ``training/face_learning.py``. Unit: the
 distance between the outer eye corners of the mean face is 1. x right, y down, z away from the viewer; the origin is the
 centroid of the mean. Zero expression is a neutral face: mouth closed, eyes open, looking straight ahead.
 """

@@ -7,6 +7,7 @@ Layout, big endian (``docs/bitstream.md``)::
     start     u8 0x12 | u8 photo id | u8 identity version | u32 bytes | 8 B sha256 prefix | 3 x i16 window | fit packet
     refit     u8 0x14 | u8 photo id | u8 identity version | fit packet, of a photo that is there
     chunk     u8 0x13 | u8 photo id | u32 offset | data
+    light     u8 0x16 | ...: another light for a photo that is there (``codec.light``)
     update    u8 0x15 | ...: a photo said as a change of what is there (``codec.photo_update``)
 """
 
@@ -22,6 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from codec.errors import BitstreamError
+from codec.light import LIGHT, read_light
 from codec.packets import window_integers, window_of
 from codec.parameter_codec import Values, decode_fit, encode_fit
 from codec.parameters import SIZE, Floats, FrameParameters, Picture, ReferenceFrame
@@ -175,7 +177,7 @@ class PhotoAssembler:
         self._photos: dict[int, ReferenceFrame] = {}
 
     def add(self, message: bytes) -> ReferenceFrame | None:
-        """Take one message; returns the photo that it completes, or gives another fit."""
+        """Take one message; returns the photo that it completes, or gives another fit or light."""
         kind = message[0] if message else -1
         if kind == _IDENTITY:
             self._add_identity(message)
@@ -190,6 +192,8 @@ class PhotoAssembler:
             return None
         if kind == _REFIT:
             return self._add_refit(message)
+        if kind == LIGHT:
+            return self._add_light(message)
         raise BitstreamError(f"unknown photo message {kind}")
 
     def _add_identity(self, message: bytes) -> None:
@@ -255,7 +259,7 @@ class PhotoAssembler:
         if base is None:
             raise BitstreamError(f"update {photo_id} changes photo {start.base_id}, which is gone")
         picture = mended(self._paint(base, start, identity), start.rectangle, missing)
-        return ReferenceFrame(photo_id, picture, start.parameters, identity, start.fit, start.region)
+        return ReferenceFrame(photo_id, picture, start.parameters, identity, start.fit, start.region, start.still)
 
     def _add_refit(self, message: bytes) -> ReferenceFrame:
         if len(message) < 3:
@@ -267,7 +271,26 @@ class PhotoAssembler:
         self._photos[photo.photo_id] = replace(photo, parameters=parameters, identity=identity)
         return self._photos[photo.photo_id]
 
+    def _add_light(self, message: bytes) -> ReferenceFrame:
+        photo_id, light = read_light(message)
+        photo = self._photos.get(photo_id)
+        if photo is None:
+            raise BitstreamError(f"light of photo {photo_id}, which is not here")
+        self._photos[photo_id] = replace(photo, light=light)
+        return self._photos[photo_id]
+
+
+def completes_picture(message: bytes) -> bool:
+    """Whether a message that gives a photo brings a picture, and not only another fit or light for one."""
+    return message[:1] == bytes((_CHUNK,))
+
 
 def begins_photo(message: bytes) -> bool:
     """Whether a message of the photos channel is the start of a photo."""
     return message[:1] == bytes((_START,))
+
+
+def opens_session(message: bytes) -> bool:
+    """Whether a message of the photos channel is a part of the photo that any session begins with: another connection to the
+    same sender would bring it again."""
+    return message[:2] == bytes((_CHUNK, 0))

@@ -8,7 +8,8 @@ endian (``docs/bitstream.md``)::
     update  u8 0x15 | u8 id | u8 base's id | u8 identity version | u8 flags | u16 bytes | 4 B sha256 prefix | [window 3 x i16]
             | [4 x u8: left, top, width, height, 8 px] | u8 n | n B fit packet | motion packet, from no reference
 
-flags: 0x03 region (0 whole, 1 mouth, 2 eyes), 0x04 a window follows. The still comes in chunks, as a photo's does.
+flags: 0x03 region (0 whole, 1 mouth, 2 eyes), 0x04 a window follows, 0x08 the background stands still. The still comes in
+chunks, as a photo's does.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ MAX_UPDATE_BYTES = 20000
 _HEAD = struct.Struct(">BBBBBH4s")
 _WINDOW = struct.Struct(">hhh")
 _HAS_WINDOW = 4
+_STILL = 8
 _GREY = 128
 _BLOCK = 8
 _HASH = 4
@@ -64,7 +66,7 @@ class PhotoUpdate:
     """What an update's start message says.
 
     photo_id, base_id: 0..255. fit: (35,) integers of the picture, window: of its crop. field: motion of the base; None: none.
-    size: bytes of the still, digest: of them.
+    size: bytes of the still, digest: of them. still: the background stands still from now on.
     """
 
     photo_id: int
@@ -77,6 +79,7 @@ class PhotoUpdate:
     field: MotionField | None
     size: int
     digest: bytes
+    still: bool = False
 
 
 def residual(truth: Picture, base: Picture) -> Picture:
@@ -107,15 +110,17 @@ def update_message(
     coded_fit: bytes,
     motion: bytes,
     still: bytes,
+    stands: bool = False,
 ) -> bytes:
-    """The start message of an update. coded_fit: of ``encode_fit``. motion: a packet without a reference, or nothing.
+    """The start message of an update. coded_fit: of ``encode_fit``. motion: a packet without a reference, or nothing. stands: whether
+    the background does.
 
     Raises ValueError for a still that is too long.
     """
     if not 0 < len(still) <= MAX_UPDATE_BYTES:
         raise ValueError(f"an update of {len(still)} bytes, at most {MAX_UPDATE_BYTES} can be sent")
     window = parameters.window
-    flags = region | (0 if window.still else _HAS_WINDOW)
+    flags = region | (0 if window.still else _HAS_WINDOW) | (_STILL if stands else 0)
     out = _HEAD.pack(UPDATE, photo_id, base_id, identity_version, flags, len(still), digest(still))
     if not window.still:
         out += _WINDOW.pack(*window_integers(window))
@@ -132,7 +137,7 @@ def read_update(message: bytes) -> PhotoUpdate:
         at = _HEAD.size
         if not 0 < size <= MAX_UPDATE_BYTES:
             raise BitstreamError(f"an update of {size} bytes is announced, at most {MAX_UPDATE_BYTES} are allowed")
-        if flags & ~7 or flags & 3 == 3:
+        if flags & ~15 or flags & 3 == 3:
             raise BitstreamError("an update of a kind that this program does not read: update it")
         window = (0, 0, 0)
         if flags & _HAS_WINDOW:
@@ -157,7 +162,9 @@ def read_update(message: bytes) -> PhotoUpdate:
         if field.photo_id != base_id:
             raise BitstreamError("an update's motion belongs to another photo than its base")
     parameters = FrameParameters.from_vector(dequantise(fit), window_of(window))
-    return PhotoUpdate(photo_id, base_id, version, region, rectangle, parameters, fit, field, size, checked)
+    return PhotoUpdate(
+        photo_id, base_id, version, region, rectangle, parameters, fit, field, size, checked, bool(flags & _STILL)
+    )
 
 
 def decode_residual(update: PhotoUpdate, still: bytes) -> Picture:

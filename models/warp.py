@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
+from codec.errors import HeadwireError
+from codec.light import lit
 from codec.motion import MotionField
 from codec.motion_grid import CELL as MOTION_CELL
 from codec.motion_grid import GRID, UNIT
@@ -17,9 +20,12 @@ from codec.parameters import SIZE, Camera, Floats, Picture, ReferenceFrame, Regi
 from models.fading import Fading
 from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
+from models.layers import Layers
 from models.openings import Openings, darken
 from models.regions import Regions, Share, join
 from models.surround import ATTACH, CELL, CELLS, between_windows, extend, rigid
+
+logger = logging.getLogger(__name__)
 
 ENLARGED = 2
 """A photo is enlarged once, so that the frame's remap can be linear: as sharp as a cubic one, six times as fast."""
@@ -69,7 +75,7 @@ class Warp(Generator):
     """Geometry first: one backward flow, one remap of the photo; mouth and eyes from pictures of their own where the sender says.
 
     ``photos`` holds what is remembered, by id. A frame is painted from the photo that its motion field names, else from the
-    latest whole one.
+    latest whole one. Where the sender says that the background stands still (``ReferenceFrame.still``), it does (``models.layers``).
     """
 
     name = "warp"
@@ -84,6 +90,8 @@ class Warp(Generator):
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
         self._fading = Fading()
+        self._layers: Layers | None = None
+        self.still = False
         self._asked: tuple[Any, ...] = (None, None, None)
         self._found: Any = None
 
@@ -105,12 +113,17 @@ class Warp(Generator):
         refitted = before is not None and before.reference.picture is reference.picture
         if reference.region is Region.WHOLE and (before is self._latest or not refitted):
             self._latest = photo
+        if not refitted:
+            self._stand(reference)
 
     def forget(self) -> None:
         """Empty the memory: another sender."""
         self.photos.clear()
         self._latest = None
         self._fading.reset()
+        self.still = False
+        if self._layers is not None:
+            self._layers.clear()
 
     def flow(self, frame: DrivingFrame, photo_id: int | None = None) -> Floats:
         """(256, 256, 2) float32: where in a photo each pixel of the frame comes from, absolute x, y, pixels.
@@ -165,17 +178,63 @@ class Warp(Generator):
     def generate(self, frame: DrivingFrame) -> Picture:
         def by(field: MotionField) -> Picture:
             of = replace(frame, motion=field)
-            return self.painted(of, self.source(of))
+            return self.shown(of, self.source(of))
 
-        return self._fading.mix(frame.motion, self.painted(frame, self.source(frame)), by)
+        return self._fading.mix(frame.motion, self.shown(frame, self.source(frame)), by)
+
+    def shown(self, frame: DrivingFrame, photo: Photo) -> Picture:
+        """``painted``, in the frame's light, with layers where the background stands still."""
+        picture = self.painted(frame, photo)
+        if self.still:
+            picture = self.layered(picture, frame, photo)
+        return lit(picture, photo.reference.light)
+
+    def layered(self, picture: Picture, frame: DrivingFrame, photo: Photo) -> Picture:
+        """What was painted, before the still background, whether the sender has said so or not."""
+        if self._layers is None:
+            return picture
+        source = self._moved(frame, photo)[0]
+        window = frame.parameters.window
+        return self._layers.apply(picture, source, photo.reference, frame.visibility.triangle, window)
+
+    def compared(
+        self, camera: Picture, picture: Picture, frame: DrivingFrame, photo: Photo
+    ) -> tuple[Picture, float, Floats] | None:
+        """For the sender: what was painted, layered, and ``Layers.beside``; None where nobody has been cut out."""
+        if self._layers is None or not self._layers.has(photo.reference):
+            return None
+        source, window = self._moved(frame, photo)[0], frame.parameters.window
+        layered = self._layers.apply(picture, source, photo.reference, frame.visibility.triangle, window)
+        return layered, *self._layers.beside(camera, source, photo.reference, window)
+
+    def keep_layers(self) -> bool:
+        """Cut persons out from now on, before anybody says that the background stands still; whether that can be done here."""
+        if self._layers is None:
+            try:
+                self._layers = Layers()
+            except HeadwireError as error:
+                logger.warning("the background is not kept still: %s", error)
+                return False
+            for photo in self.photos.values():
+                if photo.reference.region is Region.WHOLE:
+                    self._layers.add(photo.reference)
+        return True
+
+    def _stand(self, reference: ReferenceFrame) -> None:
+        """Heed what a new picture says of the background."""
+        if self.still and not reference.still and self._layers is not None:
+            self._layers.clear()
+        self.still = reference.still
+        if self._layers is not None and reference.region is Region.WHOLE:
+            self._layers.add(reference)
+        elif self.still:
+            self.still = self.keep_layers()
 
     def painted(self, frame: DrivingFrame, photo: Photo) -> Picture:
         """(256, 256, 3) uint8: a frame from a given photo, by geometry alone."""
         import cv2
 
-        source, dark = self._flow(frame, photo)
-        if frame.motion is not None:
-            held(frame.motion, frame.visibility.triangle).apply(source)
+        source, dark = self._moved(frame, photo)
         source *= np.float32(ENLARGED)
         source -= np.float32(0.5)
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -188,6 +247,13 @@ class Warp(Generator):
                 if own is not None and share is not None:
                     join(picture, self.part(frame, own, share), share)
         return picture
+
+    def _moved(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
+        """``_flow`` with the frame's motion field."""
+        source, dark = self._flow(frame, photo)
+        if frame.motion is not None:
+            held(frame.motion, frame.visibility.triangle).apply(source)
+        return source, dark
 
     def part(self, frame: DrivingFrame, photo: Photo, share: Share) -> NDArray[np.uint8]:
         """(h, w, 3): what a picture in the memory shows in the box of a region of the frame."""

@@ -10,6 +10,7 @@ from codec.face_model import FaceModel
 from codec.hwfile import Channel, HeadwireReader
 from codec.motion import SEQUENCES
 from codec.parameters import FrameParameters
+from models.backdrop import Backdrop
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
@@ -18,8 +19,10 @@ LONGEST_BUNDLE = 4
 ENDINGS = (".mp4", ".mkv", ".y4m")
 
 
-def decode_file(source: Path, target: Path, model_name: str) -> dict[str, Any]:
+def decode_file(source: Path, target: Path, model_name: str, background: str | None = None) -> dict[str, Any]:
     """Decode ``source`` into ``target``; exactly one picture for each frame packet, in order, at the file's rate.
+
+    background: ``blur`` or a picture file, in place of the sender's room.
 
     A damaged packet repeats the last picture and is counted. Raises UsageError for an impossible target, BitstreamError
     for a file that is not Headwire's or holds no photo.
@@ -29,7 +32,8 @@ def decode_file(source: Path, target: Path, model_name: str) -> dict[str, Any]:
     reader = HeadwireReader(source)
     face_model = FaceModel.load()
     generator = create(model_name, face_model)
-    painter = FacePainter(generator, face_model)
+    backdrop = None if background is None else Backdrop(background)
+    painter = FacePainter(generator, face_model, backdrop=backdrop)
     frames, damaged, early = 0, 0, 0
     period_ms = float(1000 / reader.rate)
     painter.restart(period_ms)

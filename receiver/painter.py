@@ -19,6 +19,7 @@ from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import EXPRESSION, SIZE, Camera, FrameParameters, Picture, ReferenceFrame
 from codec.quantiser import Tables
 from codec.stages import Stages
+from models.backdrop import Backdrop
 from models.generator import Generator
 from models.memory import PhotoMemory
 from receiver.concealment import Concealment
@@ -28,9 +29,15 @@ class FacePainter:
     """Holds the memory and paints frames from them. Not thread-safe: one thread paints."""
 
     def __init__(
-        self, generator: Generator, model: FaceModel, period_ms: float = 40.0, ease_motion: float = 1.0
+        self,
+        generator: Generator,
+        model: FaceModel,
+        period_ms: float = 40.0,
+        ease_motion: float = 1.0,
+        backdrop: Backdrop | None = None,
     ) -> None:
-        """period_ms: between two frames of the source. ease_motion: as ``MotionTrack``."""
+        """period_ms: between two frames of the source. ease_motion: as ``MotionTrack``. backdrop: put behind the person."""
+        self._backdrop = backdrop
         self.stages = Stages()
         self._period_ms = period_ms
         self._ease_motion = ease_motion
@@ -105,7 +112,11 @@ class FacePainter:
             frame = self._memory.driving(parameters)
         with self.stages.measure("generate"):
             field = None if sequence is None else self._fields.at(sequence, self._memory.warp.photos)
-            return self._generator.generate(replace(frame, motion=field))
+            picture = self._generator.generate(replace(frame, motion=field))
+        if self._backdrop is None:
+            return picture
+        with self.stages.measure("background"):
+            return self._backdrop.apply(picture, parameters.window)
 
     @property
     def reference_parameters(self) -> FrameParameters:

@@ -17,7 +17,9 @@ from codec.errors import TransportError
 from codec.face_model import FaceModel
 from codec.motion_track import EASE
 from codec.packets import KEY_ACK, NOMINAL_FPS, frame_period_ms
+from codec.photo import opens_session
 from codec.quantiser import Tables
+from models.backdrop import Backdrop
 from models.zoo import create
 from receiver.painter import FacePainter
 from receiver.player import Player
@@ -26,6 +28,7 @@ from transport.control import Control
 from transport.link import LinkSpec
 from transport.peer import Handlers, PeerOptions, ReceiverPeer
 from transport.peer_base import PeerBase
+from transport.photos import Inbox
 from transport.process import ProcessUsage, machine_id, stop_signals
 from transport.signalling import Signalling, open_signalling
 from transport.waiting import first
@@ -35,7 +38,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReceiveSettings:
-    """What ``headwire receive`` was asked for, in the order of its options. log: JSON lines, one for each frame shown."""
+    """What ``headwire receive`` was asked for, in the order of its options. log: JSON lines, one for each frame shown.
+    background: ``blur`` or a picture file, in place of the sender's room.
+    """
 
     room: str
     signal: str
@@ -46,6 +51,7 @@ class ReceiveSettings:
     seconds: float | None = None
     link: str | None = None
     log: Path | None = None
+    background: str | None = None
 
 
 def run_receiver(settings: ReceiveSettings) -> dict[str, Any]:
@@ -63,6 +69,7 @@ class _Receiver:
         self._link = LinkSpec.parse(settings.link) if settings.link else None
         self._model = FaceModel.load()
         self._peer: ReceiverPeer | None = None
+        self._inbox = Inbox(opens_session)
         self._met_at = 0.0
         self._gone = asyncio.Event()
         self._ended = asyncio.Event()
@@ -71,7 +78,8 @@ class _Receiver:
         settings, loop = self._settings, asyncio.get_running_loop()
         with ExitStack() as stack:
             generator = await asyncio.to_thread(create, settings.model, self._model, NOMINAL_FPS, True)
-            painter = FacePainter(generator, self._model, ease_motion=EASE)
+            backdrop = None if settings.background is None else Backdrop(settings.background)
+            painter = FacePainter(generator, self._model, ease_motion=EASE, backdrop=backdrop)
             await asyncio.to_thread(painter.warm_up)
             specs = [settings.sink] + ([str(settings.record)] if settings.record else [])
             sinks = [stack.enter_context(open_sink(spec, fps=NOMINAL_FPS, audio=True)) for spec in specs]
@@ -118,7 +126,8 @@ class _Receiver:
         )
         digests = {"model": self._model.digest.hex(), "tables": Tables.load().digest.hex()}
         hello = {"machine": machine_id(), "motion": 1} | digests
-        peer = await ReceiverPeer.connect(signalling, hello, handlers=handlers, options=PeerOptions(link=self._link))
+        options = PeerOptions(link=self._link)
+        peer = await ReceiverPeer.connect(signalling, hello, handlers=handlers, options=options, inbox=self._inbox)
         if not _fits(peer, digests):
             await peer.close("it has another face model; use the same version of Headwire on both ends")
             raise TransportError("the sender has another face model: use the same version of Headwire on both ends")
@@ -199,6 +208,7 @@ class _Receiver:
             "payload_kbps": round(played.payload_bytes * 8 / 1000 / seconds, 4),
             "audio_kbps": 0.0,
             "reference_bytes": played.photo_bytes,
+            "resumed_bytes": self._inbox.resumed,
             **self._peer.wire().as_dict(),
             "first_picture_s": _after(self._met_at, played.photo_at),
             "first_frame_s": _after(self._met_at, played.first_at),

@@ -22,7 +22,7 @@ from codec.motion import SEQUENCES
 from codec.packets import window_integers
 from codec.parameter_encoder import ParameterEncoder
 from codec.parameters import SIZE, Camera, Floats, FrameParameters, Picture, Region
-from codec.photo import PHOTO_BUDGET, Photo, encode_identity, encode_photo
+from codec.photo import PHOTO_BUDGET, Photo, completes_picture, encode_identity, encode_photo
 from codec.seen_points import SeenPoints
 from codec.smoothing import Smoother
 from codec.stages import Stages
@@ -310,7 +310,7 @@ class FaceEncoder:
         data = look.report.data
         for message in look.news:
             reference = viewer.add_photo_message(message)
-            if reference is not None:
+            if reference is not None and completes_picture(message):
                 judgement.came(reference)
                 if reference.region is Region.WHOLE:
                     data = judgement.field(picture, frame, sequence).data

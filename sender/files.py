@@ -18,6 +18,7 @@ from codec.fitting import Fitter
 from codec.hwfile import HeadwireWriter
 from codec.inspection import inspect
 from sender.capture import CapturedFrame, Source, open_source
+from sender.curtain import photo_with_background, with_background
 from sender.encoder import EncoderSettings, FaceEncoder, picture_reference
 from sender.tracking import FaceTracker, Tracked
 
@@ -31,7 +32,7 @@ RUNGS = {"normal": "lowest-fine", "low": "lowest-mid", "lowest": "lowest"}
 class EncodeSettings:
     """source, target: files. crop: ``auto`` or ``none``. reference: ``first``, a frame number, ``auto`` or a picture file.
 
-    rate, photos_kbps, motion: as on the command line.
+    rate, photos_kbps, motion, background: as on the command line.
     """
 
     source: Path
@@ -41,6 +42,7 @@ class EncodeSettings:
     rate: str = "normal"
     photos_kbps: float = 0.0
     motion: str = "off"
+    background: str | None = None
 
 
 def encode_file(settings: EncodeSettings) -> dict[str, Any]:
@@ -50,6 +52,8 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
     """
     model = FaceModel.load()
     reference = _reference(settings)
+    if not isinstance(reference, str):
+        reference = photo_with_background(reference, settings.background)
     with open_source(settings.source, None, realtime=False) as source, FaceTracker(settings.crop) as tracker:
         how = EncoderSettings(
             reference,
@@ -60,7 +64,7 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
             motion=settings.motion == "auto",
             photos_kbps=settings.photos_kbps,
         )
-        encoder = FaceEncoder(tracker, model, how)
+        encoder = FaceEncoder(with_background(tracker, settings.background), model, how)
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:
             for frame in _with_progress(source, "encoding"):
                 writer.frames = frame.index + 1

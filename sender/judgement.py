@@ -55,8 +55,8 @@ class Judgement:
         if planner is None:
             return Look(self.field(picture, frame, sequence, budget), [])
         seen = planner.look(picture, replace(frame, motion=encoder.field), time_s)
-        encoder.mouth, encoder.eyes = seen.mouth, seen.eyes
-        report = self.field(picture, frame, sequence, budget)
+        encoder.mouth, encoder.eyes, encoder.important = seen.mouth, seen.eyes, seen.important
+        report = self.field(seen.picture, frame, sequence, budget)
         if report.state is LoopState.COVERED:
             return Look(report, [])
         if report.state is LoopState.CHANGED:

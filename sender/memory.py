@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.light import MOST, STEP, light_message, unlit
 from codec.motion import NONE, Change, MotionDecoder, MotionField, encode_motion
 from codec.motion_grid import GRID, LARGEST, LEVELS, OFFSETS, POINTS, UNIT, change
 from codec.packets import window_integers, window_of
@@ -68,6 +69,31 @@ MUCH = 4.0
 FRESH_S = 0.5
 """After a photo the picture is as good as it will be with it."""
 
+STANDING_S = 1.0
+"""Seconds over which it is judged whether the background stands still."""
+
+CHANGED = 3
+"""Grey values from which a still background is another than the one that goes with the head."""
+
+STANDS = (0.9, 1.0)
+"""A background stands still if it so has at most this share of the other's error, for that to be said, and to stay said; and if the
+picture is built more like the truth."""
+
+MOVES = 8.0
+"""Grey values by which a background that stands still differs from the camera's, at most."""
+
+AT_ONCE = 1.6
+"""The same for it to be taken back by a picture sent for that alone."""
+
+LIGHT_S = 0.4
+"""Seconds over which the light is smoothed."""
+
+LIGHT_PAUSE_S = 0.24
+"""Between two messages of the light."""
+
+VISIBLE = 2
+"""Gain, in 1/64, by which the viewer's light must be off for another to be sent."""
+
 TRIED_EVERY = 3
 """Frames from one try of another photo to the next, in quiet: a dense flow is dear."""
 
@@ -75,18 +101,25 @@ PRESSING, LEARNING = 1.05, 1 / 8
 """How many times what is usual a frame's unexplained rest must be for another photo to be tried at once; what the newest counts."""
 
 HALF, WINDOW = 128, (7, 7)
+GAIN_SIDE = 32
+
+PLAIN = 0.4
+"""What a pixel's own difference counts where a mouth or eyes are chosen; the rest is its edges'."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What the judgement found in a frame.
 
-    mouth, eyes: ids chosen. error: mean difference in grey values, whole picture and by region.
+    mouth, eyes: ids chosen. error: mean difference in grey values, whole picture and by region. picture: the camera's, in the light of
+    the photo that the viewer sees. important: as ``Warp.compared``, where the background stands.
     """
 
     mouth: int
     eyes: int
     error: dict[Region, float]
+    picture: Picture
+    important: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +154,14 @@ class MemoryPlanner:
         self._calls = self._turn = 0
         self._usual = 0.0
         self._try = MotionEncoder()
+        self._layers = settings.kbps > 0 and memory.warp.keep_layers()
+        self._standing = np.zeros(2)
+        self._built = np.zeros(2)
+        self._away = 0.0
+        self._important: Floats | None = None
+        self._light_of = -1
+        self._gains: Any = None
+        self._lit_s = -1.0
 
     def look(self, picture: Picture, frame: DrivingFrame, time_s: float) -> Seen:
         """Compare a frame with what the viewer sees. frame: with the newest field that was sent, if any."""
@@ -133,6 +174,7 @@ class MemoryPlanner:
         self._at_s = time_s
         warp = self._memory.warp
         base = warp.source(frame)
+        truth, picture = picture, unlit(picture, base.reference.light)
         plain = frame if frame.motion is None else _without(frame)
         painted = warp.painted(plain, base)
         error = {}
@@ -141,14 +183,59 @@ class MemoryPlanner:
             if share is not None:
                 error[region] = self._choose(region, picture, painted, frame, base, share)
                 self._used[self._chosen[region]] = time_s
-        error[Region.WHOLE] = unlike = _unlike(picture, painted)
+        error[Region.WHOLE] = unlike = self._layered(picture, painted, frame, base, passed)
+        self._learn_light(truth, painted, base, passed)
         if self._unlike is None or self._since_s is None:
             self._unlike, self._since_s = unlike, time_s
         self._unlike += (unlike - self._unlike) * min(1.0, passed / SMOOTHED_S)
         if self._fresh is None and time_s - self._since_s >= FRESH_S:
             self._fresh = self._unlike
         self._used[base.reference.photo_id] = time_s
-        return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error)
+        return Seen(self._chosen[Region.MOUTH], self._chosen[Region.EYES], error, picture, self._important)
+
+    def _learn_light(self, truth: Picture, painted: Picture, base: Photo, passed: float) -> None:
+        """By how much brighter the camera sees the scene than the photo does, a colour; smoothed."""
+        gains = _gains(truth, painted)
+        if self._light_of != base.reference.photo_id or self._gains is None:
+            self._light_of, self._gains = base.reference.photo_id, np.array(base.reference.light, np.float64) / STEP
+        self._gains += min(1.0, passed / LIGHT_S) * (gains - self._gains)
+
+    def _another_light(self, base: Photo) -> list[bytes]:
+        """The message of another light, where the viewer's is off enough to be seen."""
+        if self._gains is None or self._light_of != base.reference.photo_id:
+            return []
+        red, green, blue = (int(np.clip(round(g * STEP), -MOST, MOST)) for g in self._gains)
+        away = max(abs(a - b) for a, b in zip((red, green, blue), base.reference.light, strict=True))
+        if away < VISIBLE:
+            return []
+        return [light_message(base.reference.photo_id, (red, green, blue))]
+
+    def _layered(self, picture: Picture, painted: Picture, frame: DrivingFrame, base: Photo, passed: float) -> float:
+        """How unlike the truth what the viewer sees is, with layers or without; and learn which is nearer."""
+        warp, self._important = self._memory.warp, None
+        plain = _unlike(picture, painted)
+        if not self._layers:
+            return plain
+        found = warp.compared(picture, painted, frame, base)
+        if found is None:
+            return plain
+        layered, away, important = found
+        here = np.abs(layered.astype(np.int16) - painted).max(2) >= CHANGED
+        truth = picture[here].astype(np.int16)
+        errors = np.array([np.abs(truth - x[here]).sum() for x in (painted, layered)], np.float64)
+        self._standing += min(1.0, passed / STANDING_S) * (errors - self._standing)
+        self._away += min(1.0, passed / STANDING_S) * (away - self._away)
+        self._important = important if warp.still else None
+        unlike = _unlike(picture, layered)
+        self._built += min(1.0, passed / STANDING_S) * ((plain, unlike) - self._built)
+        return unlike if warp.still else plain
+
+    @property
+    def stands(self) -> bool:
+        """Whether a background that stands still would be nearer to the truth."""
+        plain, layered = self._standing
+        nearer = layered < plain * STANDS[self._memory.warp.still] and self._built[1] <= self._built[0]
+        return bool(self._layers and nearer and self._away < MOVES)
 
     def better_photo(self, picture: Picture, frame: DrivingFrame, explained: Explained) -> int | None:
         """The id of another whole photo that explains a frame clearly better than the one it is painted from; else None.
@@ -222,14 +309,22 @@ class MemoryPlanner:
         if self._bytes[Region.WHOLE] >= price and self._worse_by(settings.better):
             self._since_s, self._fresh, self._unlike = None, None, None
             return self._whole(picture, frame, base, identity_version)
+        light = self._another_light(base) if time_s - self._lit_s >= LIGHT_PAUSE_S else []
+        if light:
+            self._lit_s = time_s
+            return light
+        wrong = self._memory.warp.still and (
+            self._standing[1] > AT_ONCE * self._standing[0] or self._away > AT_ONCE * MOVES
+        )
         for region in (Region.MOUTH, Region.EYES):
             if (
-                seen.error.get(region, 0.0) > settings.worth
+                (wrong or seen.error.get(region, 0.0) > settings.worth)
+                and region in seen.error
                 and self._bytes[Region.MOUTH] >= LEAST_PATCH
                 and time_s - self._patched_s[region] >= PAUSE_S
             ):
                 self._patched_s[region] = time_s
-                return self._patch(region, picture, frame, base, identity_version)
+                return self._patch(region, seen.picture, frame, base, identity_version)
         return []
 
     def renew(self, picture: Picture, frame: DrivingFrame, identity_version: int) -> list[bytes]:
@@ -237,6 +332,7 @@ class MemoryPlanner:
         if self.settings.kbps <= 0 or self._bytes[Region.WHOLE] < 0:
             return []
         self._since_s, self._fresh, self._unlike = None, None, None
+        self._standing[:] = 0
         plain = replace(frame, motion=None)
         return self._whole(picture, plain, self._memory.warp.source(frame), identity_version)
 
@@ -280,7 +376,7 @@ class MemoryPlanner:
     ) -> list[bytes]:
         photo_id, base_id = self._free(region, base), base.reference.photo_id
         start = update_message(
-            photo_id, base_id, version, region, box, draft.parameters, draft.coded_fit, draft.motion, still
+            photo_id, base_id, version, region, box, draft.parameters, draft.coded_fit, draft.motion, still, self.stands
         )
         messages = [start, *chunks(photo_id, still)]
         self._used[photo_id] = self._at_s or 0.0
@@ -327,9 +423,29 @@ def _shape(vertices: Any, points: Any) -> Floats:
 
 
 def _error(truth: Any, shown: Any, share: Share) -> float:
-    """Mean difference, in grey values, by the share's weight."""
-    difference = np.abs(truth.astype(np.int16) - shown).mean(2)
+    """Mean difference, in grey values, by the share's weight: of the pixels, and of each from its neighbours, so that an edge that is
+    missing counts more than a shade that is off."""
+    away = (truth.astype(np.float32) - shown).mean(2)
+    difference = PLAIN * np.abs(away)
+    difference[:, 1:] += (1 - PLAIN) * np.abs(np.diff(away, axis=1))
+    difference[1:] += (1 - PLAIN) * np.abs(np.diff(away, axis=0))
     return float((difference * share.weight).sum() / (share.weight.sum() + 1e-6))
+
+
+def _gains(truth: Picture, shown: Picture) -> Any:
+    """(3,) by how much more light a picture has than another, a colour, over what is alike."""
+    import cv2
+
+    a, b = (
+        cv2.resize(x, (GAIN_SIDE, GAIN_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1, 3)
+        for x in (truth, shown)
+    )
+    gain = np.ones(3)
+    for _ in range(4):
+        off = np.abs(a - gain * b).max(1)
+        weight = (1 / (1 + (off / 8) ** 2) * (a.max(1) < 245))[:, None]
+        gain = (weight * a).sum(0) / np.maximum((weight * b).sum(0), 1.0)
+    return gain - 1
 
 
 def _unlike(truth: Picture, shown: Picture) -> float:

@@ -120,7 +120,8 @@ _PLACES = np.dstack((_COLUMNS, _ROWS))
 class MotionEncoder:
     """Encodes one sender's residual motion. Not thread-safe: one thread encodes (``closed_loop`` has one).
 
-    ``mouth`` and ``eyes``: pictures that the next field takes these from. ``field`` is the newest that was sent, ``numbers`` how
+    ``important``: (128, 128), what a pixel counts in the search, None: all alike. ``mouth`` and ``eyes``: pictures that the next field
+    takes these from. ``field`` is the newest that was sent, ``numbers`` how
     it differs from ``started``; ``explained``: what is known of the last frame.
     """
 
@@ -136,6 +137,7 @@ class MotionEncoder:
         self._dis.setPatchStride(4)
         self._dis.setGradientDescentIterations(12)
         self._dis.setVariationalRefinementIterations(0)
+        self.important: Floats | None = None
         self._photo: PhotoAtHalf | None = None
         self.photo_id = 0
         self.mouth = self.eyes = NONE
@@ -258,13 +260,20 @@ class MotionEncoder:
         assert self._photo is not None
         place = base if self.field is None else base + _enlarged(self.field)
         viewer = self._viewed(place)
-        self._unlike = float(cv2.absdiff(viewer, seen).mean())
+        self._unlike = self._difference(viewer, seen)
         dense = self._dis.calc(seen, viewer, None)
         wanted: Any = cv2.remap(place, _PLACES + dense, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         self._there = self._photo.seen(wanted)
         soft: Any = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.5)
         error: Any = cv2.blur(cv2.absdiff(self._there[..., 0], soft), (5, 5))
         self.explained = Explained(wanted, soft, error)
+
+    def _difference(self, viewer: Any, seen: Any) -> float:
+        """Mean difference of two pictures, grey values, where motion matters."""
+        import cv2
+
+        difference = cv2.absdiff(viewer, seen)
+        return float(difference.mean() if self.important is None else (difference * self.important).mean())
 
     @property
     def _switched(self) -> bool:
@@ -292,6 +301,8 @@ class MotionEncoder:
         far = LIMIT / UNIT - 8
         target = np.clip(explained.wanted - base, -far, far) - _enlarged(start)
         weight = 1 / (1 + explained.error / np.float32(settings.robust))
+        if self.important is not None:
+            weight = weight * self.important
         gradient = np.ascontiguousarray(self._there[..., 1:])
         assemble(gradient, target, weight, np.float32(settings.floor), self._system, self._right)
         cells: Any = cv2.resize(explained.wanted - base, (GRID, GRID), interpolation=cv2.INTER_AREA)
@@ -313,14 +324,13 @@ class MotionEncoder:
         return change
 
     def _pack(self, change: Change, sequence: int, base: Floats, seen: Any) -> bytes | None:
-        import cv2
 
         reference, data = self.reference, self._data
         start = no_motion(sequence, self.photo_id) if reference is None else reference
         field = change.applied(sequence, start)
         switched = self._switched
         if field is not None and change.numbers.any() and not switched:
-            gain = self._unlike - float(cv2.absdiff(self._viewed(base + _enlarged(field)), seen).mean())
+            gain = self._unlike - self._difference(self._viewed(base + _enlarged(field)), seen)
             if gain * HALF * HALF < self.settings.visible * self.settings.price**0.5 * 8 * len(data):
                 field = None
         if field is None:

@@ -1,5 +1,6 @@
 """Whole calls: signalling, sender and receiver as processes, real WebRTC over loopback, a real face."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from bench.call import DemoSettings, run_demo
 from bench.motion_call import measured
 from codec.errors import HeadwireError, UsageError
+from receiver.pipeline import ReceiveSettings, _Receiver
 from sender.demo_clip import CLIPS, demo_clip
 from tests.test_cli import PROGRAM
 
@@ -224,6 +226,28 @@ def test_a_killed_receiver_frees_the_room_for_the_next(processes, server, tmp_pa
     assert sender.poll() is None
     sender.send_signal(signal.SIGINT)
     assert figures(sender)["frames_sent"] > 40
+
+
+def test_a_photo_under_way_goes_on_after_a_connection_was_lost(processes, server):
+    """A slow link; the receiver's connection breaks when a third of the photo is there, and it meets the same sender again."""
+    _, room, _, url = server
+    processes.start("send", *server, *sending(60), "--photos", 0, "--motion", "off", "--link", "rate=24,seed=1")
+    receiver = _Receiver(ReceiveSettings(room, url, sink="null", seconds=14))
+
+    async def cut() -> None:
+        while receiver._peer is None or receiver._player.figures.photo_bytes < 4000:
+            await asyncio.sleep(0.02)
+        receiver._peer._gone("cut by the test")
+
+    async def main() -> dict:
+        cutting = asyncio.create_task(cut())
+        got = await receiver.run()
+        assert cutting.done()
+        return got
+
+    got = asyncio.run(main())
+    assert got["resumed_bytes"] > 1500
+    assert got["frames_shown"] > 50
 
 
 def test_interrupted_ends_leave_nothing_behind(processes, server, tmp_path):

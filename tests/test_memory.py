@@ -234,6 +234,7 @@ def test_golden_updates(case):
         assert getattr(update, name) == case[name]
     assert [box.left, box.top, box.width, box.height] == case["rectangle"]
     assert update.fit.tolist() == case["fit"]
+    assert update.still == case["stands"]
     if case["control"] is None:
         assert update.field is None
     else:

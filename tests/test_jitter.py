@@ -147,3 +147,12 @@ def test_frames_that_ride_along_again_are_shown_once(frames, new):
     assert len(order) >= 150 * new - 3
     assert buffer.statistics.skipped <= frames
     assert buffer.statistics.lost <= sum(concealed for _, concealed in shown)
+
+
+def test_a_bundle_that_a_queue_held_up_is_not_taken_for_a_later_one():
+    buffer = JitterBuffer()
+    for number in range(4):
+        buffer.push(number, 0.16 * number, 4, 1.0 + 0.16 * number)
+    guess = buffer.guess(4, 4, 1.0 + 0.16 * 4 + 0.7)
+    assert guess is not None
+    assert abs(guess - 0.64) < 0.1

@@ -194,6 +194,10 @@ def test_photos_beside_a_face_on_a_bad_link(carrier: str) -> None:
     asyncio.run(main())
 
 
+def both_gone(one: Seen, other: Seen) -> Callable[[], object]:
+    return lambda: one.gone and other.gone
+
+
 async def keep_talking(peer: SenderPeer) -> None:
     while True:
         peer.send_parameters(b"face" * 3)
@@ -290,7 +294,7 @@ def test_an_outage_that_ends_a_connection_costs_no_second_photo(carrier: str) ->
                 for message in messages:
                     queue.put(message)
                 if options is dead:
-                    await until(lambda at=at_receiver, by=at_sender: at.gone and by.gone)
+                    await until(both_gone(at_sender, at_receiver))
                     queue.disconnected()
                 else:
                     await until(arrived(at_receiver, len(messages)))

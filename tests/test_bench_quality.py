@@ -29,7 +29,7 @@ from receiver.sinks import open_sink
 from sender.demo_clip import demo_clip
 from tests.test_bench_codecs import Cheat
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 """The golden bench measures eighteen cells: seconds on a free machine, minutes on a busy one."""
 
 _ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ def _stands_for_pip(monkeypatch: pytest.MonkeyPatch, name: str, data: bytes) -> 
         (Path(command[command.index("--dest") + 1]) / name).write_bytes(data)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(cache.subprocess, "run", run)
+    monkeypatch.setattr("codec.cache.subprocess.run", run)
     return asked
 
 
@@ -73,6 +73,6 @@ def test_a_package_that_does_not_come_is_a_sentence(folder: Path, monkeypatch: p
     def fails(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "noise\nno route to host\n")
 
-    monkeypatch.setattr(cache.subprocess, "run", fails)
+    monkeypatch.setattr("codec.cache.subprocess.run", fails)
     with pytest.raises(HeadwireError, match=r"thing==1 \(pip says: no route to host\): connect"):
         cache.fetched("thing==1", {"a": "b"}, "thing")

@@ -53,7 +53,7 @@ def export(settings: LightExportSettings) -> Path:
     notes: dict[str, Any] = {
         "learned from": "research-only, non-commercial clips of 159 people, none of them in training/held_out.tsv",
         "licence": LICENCE,
-        "losses": "L1, differences of neighbours, LPIPS-Alex, LPIPS-VGG up to relu4_3",
+        "losses": "L1, differences of neighbours, LPIPS-Alex, LPIPS-VGG up to relu4_3, harm",
         "steps": state["step"],
         "crops": settings.crops,
         "network": asdict(net.config),

@@ -364,8 +364,12 @@ def bench(
     workers: Annotated[int, typer.Option(min=1, help="quality: processes, of one thread each.")] = 2,
     beside: Annotated[list[Path] | None, typer.Option("--with", help="quality: other JSON for the report.")] = None,
     plots: Annotated[Path | None, typer.Option(help="quality: a folder for SVG and PNG plots.")] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="quality: csim=FILE, fid=FILE, fvd=FILE or au_h=FILE.")] = None,
-    margin: Annotated[float | None, typer.Option(min=0, help="compare: how much worse is none, in a figure's unit.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="quality: csim=FILE, fid=FILE, fvd=FILE or au_h=FILE.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="compare: how much worse is none, in a figure's unit.")
+    ] = None,
 ) -> None:
     """Benchmarks."""
     from bench.registry import BENCHES, QualityRequest, run_bench, run_compare, run_latency, run_quality, run_rate

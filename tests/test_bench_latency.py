@@ -11,7 +11,7 @@ from codec.errors import UsageError
 def test_a_delayed_link_is_seen_in_the_figures():
     told: list[str] = []
     report = latency.run(
-        4.0, ("delay=150",), ("normal",), "warp", lambda what, done, total: told.append(f"{what} {done}")
+        8.0, ("delay=150",), ("normal",), "warp", lambda what, done, total: told.append(f"{what} {done}")
     )
     (call,) = report["calls"]
     assert report["schema"] == latency.SCHEMA

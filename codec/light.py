@@ -46,23 +46,21 @@ def read_light(message: bytes) -> tuple[int, Light]:
 
 def lit(picture: NDArray[np.uint8], light: Light) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 -> the same in another light; itself where the light is the same."""
-    if light == SAME:
-        return picture
-    grey = np.arange(256, dtype=np.int32)
-    out = np.empty_like(picture)
-    for k, gain in enumerate(light):
-        table = np.minimum((grey * (STEP + gain) + STEP // 2) // STEP, 255).astype(np.uint8)
-        out[..., k] = table[picture[..., k]]
-    return out
+    return _scaled(picture, light, tuple((STEP + gain, STEP) for gain in light))
 
 
 def unlit(picture: NDArray[np.uint8], light: Light) -> NDArray[np.uint8]:
     """Inverse of ``lit``, as well as can be: what the camera sees now, in the photo's light."""
+    return _scaled(picture, light, tuple((STEP, STEP + gain) for gain in light))
+
+
+def _scaled(picture: NDArray[np.uint8], light: Light, fractions: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:
+    """Each colour times its fraction, rounded, in integers."""
     if light == SAME:
         return picture
     grey = np.arange(256, dtype=np.int32)
     out = np.empty_like(picture)
-    for k, gain in enumerate(light):
-        table = np.minimum((grey * STEP + (STEP + gain) // 2) // (STEP + gain), 255).astype(np.uint8)
+    for k, (above, below) in enumerate(fractions):
+        table = np.minimum((grey * above + below // 2) // below, 255).astype(np.uint8)
         out[..., k] = table[picture[..., k]]
     return out

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,12 @@ import torch
 from torch import Tensor
 
 from codec.audio_features import CLASSES, LOW, PART, RATE, low_level
-from codec.errors import HeadwireError, UsageError
+from codec.errors import UsageError
 from codec.parameters import Floats
 from models.characters import FORMAT, LETTERS, WEIGHTS, CharacterNet, mel
 from training import checkpoints, speech, speech_store
 from training.characters import TESTS, collapsed, distance
-from training.options import parsed
+from training.options import program
 from training.sound import clip_samples
 
 LICENCE = "MIT; the weights learned from synthesised speech and 700 sentences of GRID (CC BY 4.0)"
@@ -127,11 +126,7 @@ def delays(net: CharacterNet, data: Path | None) -> tuple[float | None, float | 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """``python -m training.characters_export``."""
-    (settings,) = parsed("The character network's weights as a file.", (CharacterExportSettings,), arguments)
-    try:
-        print(export(settings))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    program("The character network's weights as a file.", CharacterExportSettings, export, arguments)
 
 
 if __name__ == "__main__":

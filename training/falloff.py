@@ -9,7 +9,6 @@ the shipped tables came from an earlier program that was not kept, so these are 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
-from codec.errors import HeadwireError
 from codec.face_model import FaceModel
 from codec.parameters import Floats
 from models.falloff import SHARES, SPACING
 from models.surround import CELL, CELLS, extend, rigid
-from training.options import parsed
+from training.options import program
 from training.pairs_store import StoredClip, open_store
 
 ROWS, COLUMNS, MOTIONS = SHARES.shape
@@ -152,11 +150,7 @@ def run(settings: FalloffSettings) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """``python -m training.falloff``."""
-    (settings,) = parsed("Learn how far what surrounds a face follows it.", (FalloffSettings,), arguments)
-    try:
-        print(run(settings))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    program("Learn how far what surrounds a face follows it.", FalloffSettings, run, arguments)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codec.errors import HeadwireError, UsageError
+from codec.errors import UsageError
 from models.light import WEIGHTS
 from models.light_graph import FORMAT
 from training import checkpoints
@@ -26,7 +25,7 @@ from training.light_data import LightSource
 from training.light_evaluation import load_run, measure, torch_paint
 from training.light_network import LightNet, in_cells
 from training.light_triples import open_triples
-from training.options import parsed
+from training.options import program
 
 
 @dataclass(frozen=True)
@@ -120,11 +119,7 @@ def export_net(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export, and say where to."""
-    (settings,) = parsed("Export light's averaged weights.", (LightExportSettings,), arguments)
-    try:
-        print(export(settings))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    program("Export light's averaged weights.", LightExportSettings, export, arguments)
 
 
 if __name__ == "__main__":

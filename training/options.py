@@ -66,6 +66,15 @@ def command(
         sys.exit(f"{error}")
 
 
+def program(description: str, kind: type, work: Callable[[Any], Any], arguments: Sequence[str] | None = None) -> None:
+    """``command`` for what is no training: settings of one kind from the command line, and what ``work`` returns, printed."""
+    (settings,) = parsed(description, (kind,), arguments)
+    try:
+        print(work(settings))
+    except HeadwireError as error:
+        sys.exit(f"{error}")
+
+
 def _simple(hint: Any) -> Any:
     """The type that an option is read as; None for what is no option."""
     if hint is bool or hint in _SIMPLE:

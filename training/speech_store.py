@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio_features import PART, RATE
-from codec.errors import HeadwireError
 from codec.parameters import Floats
 from models.characters import LETTERS, mel
 from training import speech
 from training.dataset import cache_directory
-from training.options import parsed
+from training.options import program
 from training.sound import clip_samples
 
 SHARD_SECONDS = 900.0
@@ -134,11 +132,7 @@ def _said(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """``python -m training.speech_store``."""
-    (settings,) = parsed("Speech for the character network.", (SpeechSettings,), arguments)
-    try:
-        print(build(settings))
-    except HeadwireError as error:
-        sys.exit(f"{error}")
+    program("Speech for the character network.", SpeechSettings, build, arguments)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from codec.parameter_codec import Values, decode_fit, encode_fit
 from codec.parameters import SIZE, Floats, FrameParameters, Picture, ReferenceFrame
 from codec.photo_update import UPDATE, PhotoUpdate, decode_residual, mended, read_update
 from codec.quantiser import dequantise, quantise
+from codec.still import avif
 
 PHOTO_BUDGET = 7500
 """Bytes that the first photo may take."""
@@ -56,23 +57,15 @@ def encode_photo(picture: Picture, budget: int = PHOTO_BUDGET, speed: int = 6) -
     low, high = 1, 95
     while low < high:
         quality = (low + high + 1) // 2
-        if len(_avif(picture, quality, 9)) <= budget * _FAST_EXCESS:
+        if len(avif(picture, quality, 9)) <= budget * _FAST_EXCESS:
             low = quality
         else:
             high = quality - 1
-    coded = _avif(picture, low, speed)
+    coded = avif(picture, low, speed)
     while len(coded) > budget and low > 1:
         low = max(1, low - 2)
-        coded = _avif(picture, low, speed)
+        coded = avif(picture, low, speed)
     return coded
-
-
-def _avif(picture: Picture, quality: int, speed: int) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "AVIF", quality=quality, speed=speed, subsampling="4:2:0", max_threads=1)
-    return out.getvalue()
 
 
 def decode_photo(data: bytes) -> Picture:

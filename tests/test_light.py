@@ -125,7 +125,7 @@ def test_the_shipped_weights_paint_the_same_in_8_bits():
     assert "non-commercial" in notes["licence"]
     frame = driving(parameters(0.1, 131.0))
     # The ranges of 8 bits are those of photographs, which are no squares of full contrast.
-    photo = cv2.GaussianBlur(PHOTO, (0, 0), 6)
+    photo = cv2.GaussianBlur(PHOTO, (0, 0), 6).astype(np.uint8)
     pictures = []
     for precision in ("f32", "int8"):
         light = Light(MODEL, precision=precision)

@@ -44,7 +44,7 @@ from sender.tracking import FaceTracker, Tracked
 from training import dataset
 from training.options import parsed
 
-VERSION = 1
+VERSION = 2
 KINDS = ("still", "motion", "memory")
 """One photo without motion fields; one photo with; several photos with."""
 

@@ -12,7 +12,7 @@ from models import weights_file
 from models.light_inputs import CELLS, COLOURS, GEOMETRY
 from models.weights_file import Tensors
 
-FORMAT = "headwire-light-1"
+FORMAT = "headwire-light-2"
 FLOW_SCALE = 2.0
 """Pixels that the flow's head means by 1."""
 
@@ -62,6 +62,8 @@ def build(tensors: Tensors, int8: bool = False) -> Any:
         scaled = ov.subtract(ov.multiply(ov.convert(colours, np.float32), number(1 / 127.5)), number(1))
         x = blocks(ov.relu(convolution(ov.concat([scaled, geometry], 1), "stem")), "before")
         y = blocks(ov.relu(convolution(x, "down", 2)), "middle")
+        z = blocks(ov.relu(convolution(y, "deeper", 2)), "bottom")
+        y = blocks(ov.add(y, ov.depth_to_space(convolution(z, "rise"), "depth_first", 2)), "late")
         x = blocks(ov.add(x, ov.depth_to_space(convolution(y, "up"), "depth_first", 2)), "after")
         colour = ov.multiply(convolution(x, "colour"), number(127.5))
         flow = ov.multiply(convolution(x, "flow"), number(FLOW_SCALE))
@@ -72,9 +74,6 @@ def build(tensors: Tensors, int8: bool = False) -> Any:
 
 def gmac(tensors: Tensors) -> float:
     """Multiplications of one frame, 1e9."""
-    total = 0.0
-    for name, weight in tensors.items():
-        if weight.ndim == 4:
-            at_half = name.startswith(("down", "middle", "up"))
-            total += weight.size * (CELLS // 2 if at_half else CELLS) ** 2
-    return total / 1e9
+    parts = {"down": 2, "middle": 2, "late": 2, "up": 2, "deeper": 4, "bottom": 4, "rise": 4}
+    kernels = {name: weight for name, weight in tensors.items() if weight.ndim == 4}
+    return sum(weight.size * (CELLS // parts.get(name.split(".")[0], 1)) ** 2 for name, weight in kernels.items()) / 1e9

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from codec.errors import HeadwireError
 
 _MOST = 64 << 20
-_KINDS: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+_KINDS: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "I8": np.dtype("i1")}
+_SCALE = ".scale"
 
 Tensors = dict[str, NDArray[np.float32]]
 
 
 def read(path: Path, kind: str, whose: str) -> tuple[Tensors, dict[str, str]]:
     """Tensors as float32, and the metadata, of a file whose ``format`` is ``kind``. whose: the network, for the
-    message.
+    message. A kernel in 8 bits is multiplied by the tensor ``NAME.scale`` beside it, a number for each output channel.
 
     Raises HeadwireError where the file cannot be read, is damaged or of another format.
     """
@@ -38,6 +39,9 @@ def read(path: Path, kind: str, whose: str) -> tuple[Tensors, dict[str, str]]:
         if notes.get("format") != kind:
             raise ValueError(f"its format is {notes.get('format')!r}")
         tensors = {name: _tensor(data[8 + length :], **said) for name, said in head.items()}
+        for name in [name for name in tensors if name.endswith(_SCALE)]:
+            scale, kernel = tensors.pop(name), name.removesuffix(_SCALE)
+            tensors[kernel] = tensors[kernel] * scale.reshape(-1, *[1] * (tensors[kernel].ndim - 1))
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise HeadwireError(f"{path} does not hold weights of {whose} ({error}): install headwire again") from error
     return tensors, notes

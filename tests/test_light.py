@@ -30,7 +30,8 @@ WIDTH = 16
 def tensors(heads: float) -> dict[str, np.ndarray]:
     """A tiny network; heads: scale of the last layers' weights."""
     shapes = {"stem": (WIDTH, COLOURS + GEOMETRY, 3), "down": (WIDTH, WIDTH, 3), "up": (4 * WIDTH, WIDTH, 1)}
-    for place in ("before", "middle", "after"):
+    shapes |= {"deeper": (WIDTH, WIDTH, 3), "rise": (4 * WIDTH, WIDTH, 1)}
+    for place in ("before", "middle", "bottom", "late", "after"):
         shapes |= {f"{place}.0.{name}": (WIDTH, WIDTH, 3) for name in ("first", "second")}
     shapes |= {"colour": (COLOURS, WIDTH, 3), "flow": (2, WIDTH, 3)}
     rng = np.random.default_rng(1)
@@ -105,7 +106,7 @@ def test_the_graph_agrees_with_torch_on_a_picture(tmp_path):
     from training.light_network import in_cells as cells_of
 
     path = weights_file(tmp_path / "w", 0.5)
-    net = LightNet(LightConfig(WIDTH, WIDTH, 1, 1))
+    net = LightNet(LightConfig(WIDTH, WIDTH, WIDTH, blocks=1, middle=1, bottom=1, late=1))
     net.load_state_dict({name: torch.from_numpy(value) for name, value in read_weights(path)[0].items()})
     geometry = RNG.random((GEOMETRY, CELLS, CELLS), np.float32)
     x = torch.from_numpy(PHOTO).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -189,8 +190,9 @@ def test_another_format_and_a_missing_file_are_refused(tmp_path):
 def test_arithmetic_is_counted(tmp_path):
     count = gmac(read_weights(weights_file(tmp_path / "w"))[0])
     fine = ((COLOURS + GEOMETRY) * WIDTH + 4 * WIDTH * WIDTH + (COLOURS + 2) * WIDTH) * 9 * CELLS**2
-    coarse = (3 * WIDTH * WIDTH * 9 + 4 * WIDTH * WIDTH) * (CELLS // 2) ** 2
-    assert count == pytest.approx((fine + coarse) / 1e9)
+    coarse = (5 * WIDTH * WIDTH * 9 + 4 * WIDTH * WIDTH) * (CELLS // 2) ** 2
+    deep = (3 * WIDTH * WIDTH * 9 + 4 * WIDTH * WIDTH) * (CELLS // 4) ** 2
+    assert count == pytest.approx((fine + coarse + deep) / 1e9)
 
 
 def test_without_a_budget_nothing_is_ever_left_out():

@@ -26,7 +26,9 @@ from training.light_triples import open_triples  # noqa: E402
 from training.loop import LoopSettings  # noqa: E402
 
 FRAMES = 14
-TINY = light.LightSettings(fine=16, coarse=16, blocks=1, middle=1, crop=64, vgg_side=32, vgg_crops=1, warm_up=2)
+TINY = light.LightSettings(
+    fine=16, coarse=16, deep=16, blocks=1, middle=1, bottom=1, crop=64, vgg_side=32, vgg_crops=1, warm_up=2
+)
 
 
 def turning_head(seed: int) -> tuple[list[Any], Any]:

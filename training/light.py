@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from codec.errors import UsageError
+from training import checkpoints
 from training.distributed import group
 from training.light_data import LightBatch, LightSource
 from training.light_losses import LightWeights, PerceptualDistance, counts, edges, harm
@@ -32,7 +34,8 @@ RUN = Path("runs/light")
 class LightSettings:
     """What to train, beside ``LoopSettings``.
 
-    fine, coarse, blocks, middle: see ``LightConfig``. rate: of learning, at its highest; warm_up: steps until there; after that half a
+    fine .. late: see ``LightConfig``. initial: a run's folder, whose averaged weights a new run begins with; layers that they lack
+    begin as nothing. rate: of learning, at its highest; warm_up: steps until there; after that half a
     cosine to the last step. heads: the last layers' part of it: they add up 576 numbers, and at the full rate one step moves pixels
     by ten grey levels, which drowns all else. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks
     at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples. wrong: L1 of
@@ -43,6 +46,10 @@ class LightSettings:
     coarse: int = 112
     blocks: int = 2
     middle: int = 3
+    deep: int = 192
+    bottom: int = 3
+    late: int = 1
+    initial: Path | None = None
     rate: float = 4e-4
     heads: float = 0.1
     warm_up: int = 100
@@ -60,7 +67,7 @@ class LightSettings:
     @property
     def config(self) -> LightConfig:
         """The network's."""
-        return LightConfig(self.fine, self.coarse, self.blocks, self.middle)
+        return LightConfig(**{name.name: getattr(self, name.name) for name in fields(LightConfig)})
 
 
 def run(settings: LightSettings, loop: LoopSettings) -> dict[str, float]:
@@ -82,7 +89,10 @@ class LightTask(Task):
     def __init__(self, settings: LightSettings, steps: int) -> None:
         self.settings, self.steps = settings, steps
         layout: Any = {"memory_format": torch.channels_last}
-        self.net = LightNet(settings.config).to(**layout)
+        self.net = LightNet(settings.config)
+        if settings.initial is not None:
+            begin_with(self.net, settings.initial)
+        self.net.to(**layout)
         self.modules = {"light": self.net}
         heads = [*self.net.colour.parameters(), *self.net.flow.parameters()]
         ids = {id(p) for p in heads}
@@ -150,6 +160,19 @@ class LightTask(Task):
         from training.light_evaluation import validation_figures
 
         return validation_figures(averages["light"], self.settings.triples, self.settings.validation_step)
+
+
+def begin_with(net: LightNet, run: Path) -> None:
+    """Give a network the averaged weights of a run. Raises UsageError where there are none, or their layers have other sizes."""
+    state = checkpoints.load(run)
+    if state is None:
+        raise UsageError(f"no checkpoint in {run} to begin with")
+    try:
+        other = net.load_state_dict(state["averages"]["light"], strict=False).unexpected_keys
+    except (RuntimeError, KeyError) as error:
+        raise UsageError(f"the network in {run} has other layers than the one to train: begin without it") from error
+    if other:
+        raise UsageError(f"the network in {run} has layers that this one has not: begin without it")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -44,7 +44,7 @@ class LightExportSettings:
 
 
 def export(settings: LightExportSettings) -> Path:
-    """The averaged weights as fp16. Raises UsageError where the run has no checkpoint."""
+    """The averaged weights. Raises UsageError where the run has no checkpoint."""
     state = checkpoints.load(settings.run)
     if state is None:
         raise UsageError(f"no checkpoint in {settings.run}: train with `headwire train light` first")
@@ -100,10 +100,19 @@ def input_ranges(net: LightNet, source: LightSource, frames: int) -> dict[str, T
 def export_net(
     net: LightNet, target: Path, provenance: dict[str, Any], ranges: dict[str, Tensor] | None = None
 ) -> Path:
-    """A network as a safetensors file, written whole or not at all. ranges: ``input_ranges``, for int8."""
+    """A network as a safetensors file, written whole or not at all: kernels but the stem's in 8 bits, as int8 inference uses
+    them, the rest in fp16. ranges: ``input_ranges``, for int8.
+    """
     from safetensors.torch import save_file
 
-    tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for name, value in net.state_dict().items():
+        if value.ndim == 4 and not name.startswith("stem"):
+            scale = value.detach().abs().amax((1, 2, 3)).clamp(min=1e-6) / 127
+            tensors[name] = (value.detach() / scale[:, None, None, None]).round().char().contiguous()
+            tensors[f"{name}.scale"] = scale
+        else:
+            tensors[name] = value.detach().half().contiguous()
     tensors |= {name: value.float().contiguous() for name, value in (ranges or {}).items()}
     notes = {"format": FORMAT, "provenance": json.dumps(provenance)}
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,23 +14,30 @@ from models.light_inputs import CELL, COLOURS, GEOMETRY
 
 @dataclass(frozen=True)
 class LightConfig:
-    """fine, coarse: channels at 64x64 and at 32x32. blocks: residual blocks at 64x64 before and after, middle: at 32x32."""
+    """fine, coarse, deep: channels at 64x64, 32x32 and 16x16. blocks: residual blocks at 64x64 before and after; middle: at 32x32
+    before 16x16, late: after it; bottom: at 16x16.
+    """
 
     fine: int = 64
     coarse: int = 112
     blocks: int = 2
     middle: int = 3
+    deep: int = 192
+    bottom: int = 3
+    late: int = 1
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(x)))."""
+    """x + conv(relu(conv(x))). part: of the usual size that the second layer's weights begin with."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, part: float = 0.3) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         with torch.no_grad():
-            self.second.weight *= 0.3
+            self.second.weight *= part
+            if self.second.bias is not None:
+                self.second.bias *= part
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(f.relu(self.first(x)))  # type: ignore[no-any-return]
@@ -46,11 +53,15 @@ class LightNet(nn.Module):
         self.before = nn.Sequential(*(Block(c.fine) for _ in range(c.blocks)))
         self.down = nn.Conv2d(c.fine, c.coarse, 3, stride=2, padding=1)
         self.middle = nn.Sequential(*(Block(c.coarse) for _ in range(c.middle)))
+        self.deeper = nn.Conv2d(c.coarse, c.deep, 3, stride=2, padding=1)
+        self.bottom = nn.Sequential(*(Block(c.deep) for _ in range(c.bottom)))
+        self.rise = nn.Conv2d(c.deep, 4 * c.coarse, 1)
+        self.late = nn.Sequential(*(Block(c.coarse, 0.0) for _ in range(c.late)))
         self.up = nn.Conv2d(c.coarse, 4 * c.fine, 1)
         self.after = nn.Sequential(*(Block(c.fine) for _ in range(c.blocks)))
         self.colour = nn.Conv2d(c.fine, COLOURS, 3, padding=1)
         self.flow = nn.Conv2d(c.fine, 2, 3, padding=1)
-        for head in (self.colour, self.flow):
+        for head in (self.colour, self.flow, self.rise):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
@@ -58,6 +69,8 @@ class LightNet(nn.Module):
         x = torch.cat((colours, geometry), 1).contiguous(memory_format=torch.channels_last)
         x = self.before(f.relu(self.stem(x)))
         y = self.middle(f.relu(self.down(x)))
+        z = self.bottom(f.relu(self.deeper(y)))
+        y = self.late(y + f.pixel_shuffle(self.rise(z), 2))
         x = self.after(x + f.pixel_shuffle(self.up(y), 2))
         return self.colour(x), FLOW_SCALE * self.flow(x)
 

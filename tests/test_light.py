@@ -106,7 +106,7 @@ def test_the_graph_agrees_with_torch_on_a_picture(tmp_path):
     from training.light_network import in_cells as cells_of
 
     path = weights_file(tmp_path / "w", 0.5)
-    net = LightNet(LightConfig(WIDTH, WIDTH, WIDTH, blocks=1, middle=1, bottom=1, late=1))
+    net = LightNet(LightConfig(WIDTH, WIDTH, 1, 1, WIDTH, 1, 1))
     net.load_state_dict({name: torch.from_numpy(value) for name, value in read_weights(path)[0].items()})
     geometry = RNG.random((GEOMETRY, CELLS, CELLS), np.float32)
     x = torch.from_numpy(PHOTO).permute(2, 0, 1)[None].float() / 127.5 - 1

@@ -45,7 +45,7 @@ class Motion(StrEnum):
 PlayOption = Annotated[Path | None, typer.Option(help="A video file in place of the camera.")]
 SecondsOption = Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")]
 SinkOption = Annotated[str, typer.Option(help="window, FILE.mp4, FILE.mkv, camera, browser[:PORT] or null.")]
-ModelOption = Annotated[str, typer.Option(help="auto, warp, light, full or headgan.")]
+ModelOption = Annotated[str, typer.Option(help="auto, warp, light, full, headgan or headgan-small.")]
 RateOption = Annotated[Rate, typer.Option(help="How little to send.")]
 PhotosOption = Annotated[float, typer.Option(min=0, help="kbps for photos after the first; 0 = one photo.")]
 MotionOption = Annotated[Motion, typer.Option(help="The residual motion field.")]
@@ -205,12 +205,15 @@ def encode(
     photos: PhotosOption = 3.0,
     motion: MotionOption = Motion.auto,
     background: BackgroundOption = None,
+    sound: Annotated[bool, typer.Option("--sound", help="Keep the sound, too, as Opus.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """A video file to a Headwire file: the same packets that go over the wire."""
     from sender.files import EncodeSettings, encode_file
 
-    settings = EncodeSettings(source, target, crop.value, reference, rate.value, photos, motion.value, background)
+    settings = EncodeSettings(
+        source, target, crop.value, reference, rate.value, photos, motion.value, background, sound
+    )
     _report(encode_file(settings), None, as_json)
 
 
@@ -396,7 +399,7 @@ def bench(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="prepare, face-model, entropy, motion or headgan.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="light, headgan, ...; a wrong name lists them.")],
     data: Annotated[Path | None, typer.Option(help="The training clips; else HEADWIRE_DATA or ../shared/data.")] = None,
 ) -> None:
     """Learn what is shipped, from the training clips."""

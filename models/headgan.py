@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from codec import raster
+from codec.audio_features import AHEAD, PARTS
 from codec.errors import HeadwireError, UsageError
 from codec.parameters import SIZE, Floats, Picture, ReferenceFrame
 from models.generator import DrivingFrame, Generator
@@ -33,12 +34,14 @@ class HeadGANConfig:
     """Which network.
 
     width: 1 is the paper's (32, 128, 512 channels, 128 hidden in SPADE); others scale all of them. audio: length of
-    h_audio, 0 for the variant without AdaIN blocks. flow: False leaves out F's decoder and all warping.
+    h_audio, 0 for the variant without AdaIN blocks. flow: False leaves out F's decoder and all warping. ahead: parts of
+    40 ms that the h_audio it learned with looks ahead.
     """
 
     width: float = 1.0
     audio: int = 0
     flow: bool = True
+    ahead: int = AHEAD
 
     @property
     def base(self) -> int:
@@ -125,7 +128,7 @@ class HeadGAN(Generator):
     def __init__(
         self, face_model: Any, weights: Path | str | None = None, device: str = "auto", half: bool | None = None
     ) -> None:
-        self.net = load(weights)
+        self.net = load(weights, name=self.name)
         if device == "auto":
             import torch
 
@@ -137,7 +140,9 @@ class HeadGAN(Generator):
         self.face_model, self.painter = face_model, painter
         self.triangles = np.ascontiguousarray(face_model.triangles, np.int32)
         self.colours = raster.pncc_colours(face_model)
-        self.audio: Floats = _silence() if config.audio else np.zeros(0, np.float32)
+        self._silence: Floats = _silence() if config.audio else np.zeros(0, np.float32)
+        self.audio = self._silence
+        self.ahead = config.ahead if config.audio else None
         self._codes: deque[Floats] = deque(maxlen=3)
         self._photos: dict[int, tuple[Floats, Any]] = {}
         self._present: int | None = None
@@ -158,8 +163,16 @@ class HeadGAN(Generator):
         if self._present is None:
             self._present = reference.photo_id
 
+    def forget(self) -> None:
+        """Empty the memory: another sender."""
+        self._photos.clear()
+        self._codes.clear()
+        self._present = None
+        if self.ahead is not None:
+            self.audio = self._silence
+
     def listen(self, features: Floats) -> None:
-        """h_audio of the next frame, (300,), from ``models.characters.Ear``. Until then the network hears silence."""
+        """h_audio of the next frame, (300,), from ``receiver.hearing``. Until then a network with audio hears silence."""
         self.audio = np.asarray(features, np.float32)
 
     def _choose(self, vertices: Floats) -> int:
@@ -181,21 +194,28 @@ class HeadGAN(Generator):
         return picture
 
 
+class HeadGANSmall(HeadGAN):
+    """A quarter of the width: what a CPU trains (``training.headgan_small``)."""
+
+    name = "headgan-small"
+
+
 def _silence() -> Floats:
     from models.characters import CharacterNet
 
     return CharacterNet().mix.silence()
 
 
-def load(path: Path | str | None, device: str = "cpu") -> Any:
+def load(path: Path | str | None, device: str = "cpu", name: str = "headgan") -> Any:
     """A network with the weights of a safetensors file, ready to run: ``models.headgan_networks.HeadGANNet``.
 
-    int8 weights (per output channel) are expanded. Raises UsageError where there is no file or no torch, HeadwireError
-    where the file is damaged, or of another architecture or version.
+    int8 weights (per output channel) are expanded. name: of the training that makes them, for the message. Raises
+    UsageError where there is no file or no torch, HeadwireError where the file is damaged, or of another architecture or
+    version.
     """
     if path is None or not Path(path).is_file():
         where = "" if path is None else f" at {path}"
-        raise UsageError(f"no headgan weights{where}: train them with `headwire train headgan` (docs/training.md)")
+        raise UsageError(f"no {name} weights{where}: train them with `headwire train {name}` (docs/training.md)")
     try:
         import torch
         from safetensors import SafetensorError, safe_open
@@ -233,9 +253,10 @@ def _config(notes: dict[str, str], path: Path | str) -> HeadGANConfig:
         )
     try:
         said = json.loads(notes["config"])
-        config = HeadGANConfig(float(said["width"]), int(said["audio"]), bool(said["flow"]))
-    except (KeyError, ValueError, TypeError) as error:
+        ahead = int(said.get("ahead", AHEAD))
+        config = HeadGANConfig(float(said["width"]), int(said["audio"]), bool(said["flow"]), ahead)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise HeadwireError(f"{path} does not describe its network") from error
-    if not (0 < config.width <= 4 and config.audio in (0, AUDIO)):
+    if not (0 < config.width <= 4 and config.audio in (0, AUDIO) and 0 <= config.ahead < PARTS):
         raise HeadwireError(f"{path} describes a network that cannot be: {asdict(config)}")
     return config

@@ -17,7 +17,7 @@ from models.headgan_networks import Encoded, HeadGANNet
 
 def to_tensor(picture: Picture, device: torch.device) -> Tensor:
     """(256, 256, 3) uint8 -> (1, 3, 256, 256) float, -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def to_picture(x: Tensor) -> Picture:

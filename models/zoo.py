@@ -71,9 +71,9 @@ _ENTRIES = (
     Entry(
         "light",
         "light.safetensors",
-        1_130_498,
-        2.26,
-        "corrects what warp paints; learned from crops of 195 research-only, non-commercial clips of 159 people (steps and figures in"
+        3_628_514,
+        3.07,
+        "corrects what warp paints; learned from crops of research-only, non-commercial clips of 159 people (steps and figures in"
         " the file's metadata, docs/light.md)",
         "MIT; the weights not for commercial use",
         _light,
@@ -95,8 +95,14 @@ def _headgan(face_model: FaceModel) -> Generator:
     return HeadGAN(face_model, WEIGHTS / "headgan.safetensors")
 
 
+def _headgan_small(face_model: FaceModel) -> Generator:
+    from models.headgan import HeadGANSmall
+
+    return HeadGANSmall(face_model, WEIGHTS / "headgan-small.safetensors")
+
+
 _OWN = (
-    Entry("full", "full.safetensors", 17_364_658, 34.66, "trained by its user: `headwire train full`", "MIT", _full),
+    Entry("full", "full.safetensors", 17_778_514, 35.57, "trained by its user: `headwire train full`", "MIT", _full),
     Entry(
         "headgan",
         "headgan.safetensors",
@@ -105,6 +111,15 @@ _OWN = (
         "trained by its user: `headwire train headgan`",
         "MIT",
         _headgan,
+    ),
+    Entry(
+        "headgan-small",
+        "headgan-small.safetensors",
+        2_110_613,
+        12.13,
+        "trained by its user: `headwire train headgan-small`",
+        "MIT",
+        _headgan_small,
     ),
 )
 OWN: dict[str, Entry] = {entry.name: entry for entry in _OWN}

@@ -7,11 +7,13 @@ from typing import Any
 
 from codec.errors import BitstreamError, UsageError
 from codec.face_model import FaceModel
+from codec.file_sound import RATE as SOUND_RATE
 from codec.hwfile import Channel, HeadwireReader
 from codec.motion import SEQUENCES
 from codec.parameters import FrameParameters
 from models.backdrop import Backdrop
 from models.zoo import create
+from receiver.file_sound import file_sound
 from receiver.painter import FacePainter
 from receiver.sinks import open_sink
 
@@ -24,8 +26,8 @@ def decode_file(source: Path, target: Path, model_name: str, background: str | N
 
     background: ``blur`` or a picture file, in place of the sender's room.
 
-    A damaged packet repeats the last picture and is counted. Raises UsageError for an impossible target, BitstreamError
-    for a file that is not Headwire's or holds no photo.
+    Sound that the file has goes into the video, and to a generator that hears. A damaged packet repeats the last picture and
+    is counted. Raises UsageError for an impossible target, BitstreamError for a file that is not Headwire's or holds no photo.
     """
     if target.suffix not in ENDINGS:
         raise UsageError(f"cannot decode to {target}: the name must end in one of {', '.join(ENDINGS)}")
@@ -37,15 +39,22 @@ def decode_file(source: Path, target: Path, model_name: str, background: str | N
     frames, damaged, early = 0, 0, 0
     period_ms = float(1000 / reader.rate)
     painter.restart(period_ms)
+    sound = file_sound(source)
+    if painter.hearing is not None:
+        painter.hearing.hear_all(sound)
     bundle: list[FrameParameters] = []
     size = 1
-    with open_sink(str(target), fps=reader.rate, realtime=False) as sink:
+    with open_sink(str(target), fps=reader.rate, realtime=False, audio=bool(len(sound))) as sink:
 
         def show(numbers: list[FrameParameters]) -> None:
             nonlocal frames
             for parameters in numbers:
-                sink.show(painter.paint(parameters, frames % SEQUENCES), float(frames / reader.rate))
+                time_s = float(frames / reader.rate)
+                sink.show(painter.paint(parameters, frames % SEQUENCES, time_s), time_s)
                 frames += 1
+                played = round(frames * SOUND_RATE / reader.rate)
+                if len(piece := sound[round((frames - 1) * SOUND_RATE / reader.rate) : played]):
+                    sink.play(piece, time_s)
 
         for message in reader:
             try:

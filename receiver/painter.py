@@ -23,6 +23,7 @@ from models.backdrop import Backdrop
 from models.generator import Generator
 from models.memory import PhotoMemory
 from receiver.concealment import Concealment
+from receiver.hearing import hearing_for
 
 
 class FacePainter:
@@ -36,7 +37,10 @@ class FacePainter:
         ease_motion: float = 1.0,
         backdrop: Backdrop | None = None,
     ) -> None:
-        """period_ms: between two frames of the source. ease_motion: as ``MotionTrack``. backdrop: put behind the person."""
+        """period_ms: between two frames of the source. ease_motion: as ``MotionTrack``. backdrop: put behind the person.
+
+        ``hearing`` is there where the generator hears: give it the sound.
+        """
         self._backdrop = backdrop
         self.stages = Stages()
         self._period_ms = period_ms
@@ -44,14 +48,21 @@ class FacePainter:
         self._generator = generator
         self._model = model
         self._memory = PhotoMemory(model, generator)
+        self.hearing = hearing_for(generator)
         self.restart(period_ms)
 
     def restart(self, period_ms: float) -> None:
-        """A new sender: forget photos and keys."""
+        """A new sender: forget photos, keys and sound."""
+        self._period_ms = period_ms
         self._tables = Tables.load()
         self._decoder = ParameterDecoder(self._tables)
         self._concealment = Concealment(self._tables, period_ms)
         self._memory.clear()
+        forget = getattr(self._generator, "forget", None)
+        if forget is not None:
+            forget()
+        if self.hearing is not None:
+            self.hearing.restart()
         self._motion = MotionDecoder()
         self._fields = MotionTrack(self._ease_motion)
 
@@ -106,8 +117,13 @@ class FacePainter:
         """A motion packet of the frame with that number. Raises BitstreamError."""
         self._fields.add(self._motion.decode(packet, sequence))
 
-    def paint(self, parameters: FrameParameters, sequence: int | None = None) -> Picture:
-        """Parameters -> picture. A photo must have come (``ready``). sequence: of the frame, for its motion field."""
+    def paint(self, parameters: FrameParameters, sequence: int | None = None, time_s: float | None = None) -> Picture:
+        """Parameters -> picture. A photo must have come (``ready``). sequence: of the frame, for its motion field. time_s: when
+        it was captured, since the sender's epoch, for the sound that belongs to it.
+        """
+        if self.hearing is not None and time_s is not None:
+            with self.stages.measure("hear"):
+                self._generator.listen(self.hearing.at(time_s, self._period_ms / 1000))  # type: ignore[attr-defined]
         with self.stages.measure("raster"):
             frame = self._memory.driving(parameters)
         with self.stages.measure("generate"):

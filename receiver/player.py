@@ -135,6 +135,7 @@ class Player(threading.Thread):
         self._changed = threading.Condition()
         self._photos: deque[bytes] = deque()
         self._sound: deque[tuple[Floats, float]] = deque()
+        self._unplayed: deque[tuple[float, Floats, float]] = deque()
         self._sound_delay: float | None = None
         self._last_time_s = 0.0
         self._start_s: float | None = None
@@ -202,7 +203,7 @@ class Player(threading.Thread):
             return
         spoken = self._to_local(chunk.time - epoch)
         with self._changed:
-            self._sound_delay = None if spoken is None else time.monotonic() - spoken
+            self._sound_delay = None if spoken is None else time.monotonic() + self._wait_s - spoken
             self._sound.append((chunk.samples.astype(np.float32) / 32768, chunk.time - epoch))
             self._changed.notify()
 
@@ -250,9 +251,7 @@ class Player(threading.Thread):
                     self._painter.push(packet, time_ms)
                 for data, sequence in work.fields:
                     self._add_motion(data, sequence)
-                for samples, time_s in work.sound:
-                    for sink in self._sinks:
-                        sink.play(samples, time_s)
+                self._play(work.sound)
                 if work.due is not None:
                     self._show(work.due)
                 elif work.silent:
@@ -270,15 +269,15 @@ class Player(threading.Thread):
         """Wait for photos, sound, a frame that is due, or a second of silence; None: stop."""
         with self._changed:
             while not self._stopping:
-                now = time.monotonic()
-                due = self._jitter.pop(now)
-                if due is not None or self._photos or self._sound:
+                now, wait = time.monotonic(), self._wait_s
+                due = self._jitter.pop(now - wait)
+                if due is not None or self._photos or self._sound or (self._unplayed and self._unplayed[0][0] <= now):
                     work = _Work(due, self._packets, self._fields, list(self._photos), list(self._sound))
                     self._packets, self._fields = [], []
                     self._photos.clear()
                     self._sound.clear()
                     return work
-                wake = self._jitter.next_due()
+                wake = self._next_due(wait)
                 silence = self._arrived_at + SILENCE_S if self._picture is not None else now + 1.0
                 if self._picture is not None and now >= silence and wake is None:
                     self._arrived_at = now
@@ -286,6 +285,28 @@ class Player(threading.Thread):
                 until = silence if wake is None else wake if now >= silence else min(silence, wake)
                 self._changed.wait(max(0.0, until - now))
             return None
+
+    @property
+    def _wait_s(self) -> float:
+        """A generator that hears is shown sound that is spoken after the frame: frame and sound wait for it alike."""
+        return 0.0 if self._painter.hearing is None else self._painter.hearing.wait_s
+
+    def _next_due(self, wait: float) -> float | None:
+        due = self._jitter.next_due()
+        moments = ([] if due is None else [due + wait]) + [moment for moment, *_ in list(self._unplayed)[:1]]
+        return min(moments, default=None)
+
+    def _play(self, sound: list[tuple[Floats, float]]) -> None:
+        """Give sound to the sinks, and to the generator as soon as it comes."""
+        now = time.monotonic()
+        for samples, time_s in sound:
+            if self._painter.hearing is not None:
+                self._painter.hearing.add(samples, time_s)
+            self._unplayed.append((now + self._wait_s, samples, time_s))
+        while self._unplayed and self._unplayed[0][0] <= now:
+            _, samples, time_s = self._unplayed.popleft()
+            for sink in self._sinks:
+                sink.play(samples, time_s)
 
     def _add_photo(self, data: bytes) -> None:
         try:
@@ -323,7 +344,7 @@ class Player(threading.Thread):
         if parameters is None or not self._painter.ready:
             return
         number = frame_number(due.time_s, self._period_ms)
-        self._picture = self._painter.paint(parameters, number)
+        self._picture = self._painter.paint(parameters, number, due.time_s)
         now = time.monotonic()
         if parameters.confidence > 0:
             self._face_lost_at = None

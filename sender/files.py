@@ -32,7 +32,7 @@ RUNGS = {"normal": "lowest-fine", "low": "lowest-mid", "lowest": "lowest"}
 class EncodeSettings:
     """source, target: files. crop: ``auto`` or ``none``. reference: ``first``, a frame number, ``auto`` or a picture file.
 
-    rate, photos_kbps, motion, background: as on the command line.
+    rate, photos_kbps, motion, background: as on the command line. sound: its sound, too, as Opus.
     """
 
     source: Path
@@ -43,6 +43,7 @@ class EncodeSettings:
     photos_kbps: float = 0.0
     motion: str = "off"
     background: str | None = None
+    sound: bool = False
 
 
 def encode_file(settings: EncodeSettings) -> dict[str, Any]:
@@ -66,6 +67,11 @@ def encode_file(settings: EncodeSettings) -> dict[str, Any]:
         )
         encoder = FaceEncoder(with_background(tracker, settings.background), model, how)
         with HeadwireWriter(settings.target, Fraction(source.fps).limit_denominator(100_000)) as writer:
+            if settings.sound:
+                from sender.file_sound import sound_messages
+
+                for message in sound_messages(settings.source):
+                    writer.write(message)
             for frame in _with_progress(source, "encoding"):
                 writer.frames = frame.index + 1
                 for message in encoder.encode(frame.picture, round(frame.index * 1000 / source.fps)):

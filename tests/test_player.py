@@ -35,7 +35,7 @@ class Kept(Sink):
 class Viewer:
     """A player with a photo, and a sender's parameter encoder."""
 
-    def __init__(self):
+    def __init__(self, generator=None):
         model = FaceModel.load()
         camera = Camera(90.0, np.zeros(3, np.float32), np.array([128, 128, 0], np.float32))
         self.parameters = FrameParameters(np.zeros(28, np.float32), camera)
@@ -48,7 +48,7 @@ class Viewer:
         self.receipts: list[bytes] = []
         self.photos: list[int] = []
         self.player = Player(
-            FacePainter(Warp(model), model),
+            FacePainter(generator or Warp(model), model),
             [self.sink],
             None,
             lambda seconds: seconds,

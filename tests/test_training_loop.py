@@ -315,6 +315,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(store: Path, tmp_path: Path) -> N
     assert _same(_state(tmp_path / "whole"), _state(tmp_path / "cut"))
 
 
+@pytest.mark.timeout(300)
 def test_two_processes_learn_what_one_does(store: Path, tmp_path: Path) -> None:
     script = (
         "import sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
@@ -328,19 +329,27 @@ def test_two_processes_learn_what_one_does(store: Path, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(script)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launcher, str(tmp_path / "train.py"), str(store), str(tmp_path / "two")]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=110)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=280)
     one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
-    for part in ("generator", "judges"):
+    task = HeadGANTask(TINY, ALONE, [])
+    for part, module in task.modules.items():
         moments = [state["optimizers"][part]["state"] for state in (one, two)]
+        weights = [state["modules"][part] for state in (one, two)]
+        names = [name for name, _ in module.named_parameters()]
         largest = max(float(moment["exp_avg"].abs().max()) for moment in moments[0].values())
-        for number, moment in moments[0].items():
+        sure, count = 0, 0
+        for number, name in enumerate(names):
             # Adam's first moment after one step is half the gradient.
-            difference = moment["exp_avg"] - moments[1][number]["exp_avg"]
-            assert float(difference.abs().max()) < 3e-4 * largest
-        for key, value in one["modules"][part].items():
-            # A bias before an instance norm has no gradient but rounding, of which Adam makes a whole step.
-            if not key.endswith("bias"):
-                assert torch.allclose(value, two["modules"][part][key], atol=1e-5), key
+            first, second = (moment[number]["exp_avg"] for moment in moments)
+            difference = (first - second).abs()
+            assert float(difference.max()) < 3e-4 * largest, name
+            # Where a gradient is no more than rounding, Adam makes a whole step of it.
+            known = first.abs() > torch.clamp(10 * difference, min=1e-6)
+            assert torch.allclose(weights[0][name][known], weights[1][name][known], atol=1e-5), name
+            sure, count = sure + int(known.sum()), count + known.numel()
+        assert sure > 0.9 * count
+        for name in weights[0].keys() - set(names):
+            assert torch.allclose(weights[0][name], weights[1][name], atol=1e-5), name
 
 
 class _Halting(PairSource):
@@ -408,6 +417,63 @@ def test_a_disk_that_is_full_for_a_while(store: Path, tmp_path: Path, monkeypatc
     with pytest.raises(HeadwireError, match="one before it is still there"):
         run_loop(HeadGANTask(TINY, ALONE, []), source, replace(loop, steps=4), ALONE)
     assert _state(tmp_path)["step"] == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_on_a_full_disk_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from training.loop import _Writer
+
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    (tmp_path / "figures.json").symlink_to("/dev/full")
+    writer = _Writer(tmp_path)
+    writer.scalars({"l1": 0.5}, 1)
+    writer.figures({"step": 1.0})
+    writer.close()
+    assert "the training goes on" in caplog.text
+    assert "the figures cannot be written" in caplog.text
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_training_goes_on_where_its_checkpoint_is(store: Path, tmp_path: Path) -> None:
+    """No signal that could be caught: the process is gone in the middle of its second step."""
+    script = (
+        "import os, signal, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
+        "from training.headgan import HeadGANSettings, run; from training.loop import LoopSettings\n"
+        "from training import pairs\n"
+        "class Killed(pairs.PairSource):\n"
+        "    def batch(self, step, slots):\n"
+        "        if step == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().batch(step, slots)\n"
+        "import training.headgan; training.headgan.PairSource = Killed\n"
+        "s = HeadGANSettings(width=0.03, judges=2, features='none', store=Path(sys.argv[1]))\n"
+        "run(s, LoopSettings(Path(sys.argv[2]), 2, batch=1, device='cpu', picture_every=0, workers=0, checkpoint_every=1))\n"
+    )
+    (tmp_path / "train.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "train.py"), str(store), str(tmp_path / "killed")]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=280)
+    assert done.returncode == -signal.SIGKILL
+    assert _state(tmp_path / "killed")["step"] == 1
+    # What a process leaves that is killed while it writes.
+    (tmp_path / "killed" / f"{checkpoints.LATEST}.partial").write_bytes(b"half of a checkpoint")
+    settings = replace(TINY, store=store)
+    for name in ("killed", "whole"):
+        run(settings, _loop(tmp_path / name, 2, device="cpu", batch=1, workers=0))
+    assert _same(_state(tmp_path / "killed")["modules"], _state(tmp_path / "whole")["modules"])
+
+
+def test_half_precision_and_pictures_for_tensorboard(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+
+    run(replace(TINY, store=store), _loop(tmp_path, 2, device="cpu", precision="bf16", picture_every=1))
+    board = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in board.Images("pictures")] == [1, 2]
+    assert [event.step for event in board.Scalars("l1")] == [1, 2]
+    assert board.Images("pictures")[0].height == 5 * 256
+    assert all(value.dtype == torch.float32 for value in _state(tmp_path)["modules"]["generator"].values())
+    with pytest.raises(UsageError, match="fp32 or bf16"):
+        run(replace(TINY, store=store), _loop(tmp_path, 3, device="cpu", precision="fp8"))
 
 
 def test_one_clip_of_one_photo_is_enough(tmp_path: Path) -> None:
@@ -488,96 +554,3 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(HeadwireError):
         checkpoints.load(tmp_path)
     assert not (tmp_path / "ran").exists()
-
-
-# The ablations
-
-
-def test_one_command_trains_the_table(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from training import ablations, evaluation
-
-    monkeypatch.setattr(evaluation, "lpips_nets", dict)
-    made_up_clip(store, "judge", 7, frames=4, split="validation")
-    arguments = ["--run", str(tmp_path), "--steps", "1", "--batch", "1", "--width", "0.03", "--features", "none"]
-    ablations.main([*arguments, "--store", str(store), "--validation-step", "4"])
-    table = json.loads((tmp_path / "table3.json").read_text())
-    assert list(table) == ["HeadGAN", "w/o F's decoder", "w/o 3DMM (landmark sketches)"]
-    assert all(row["psnr"] > 0 for row in table.values())
-    assert table["HeadGAN"] != table["w/o 3DMM (landmark sketches)"]
-    assert "w/o F's decoder" in capsys.readouterr().out
-    last = ablations.rows(replace(TINY, audio=True))[-1]
-    assert (last.name, last.settings.audio, last.settings.sounding) == ("w/o audio", False, True)
-
-
-def test_reenactment_wears_the_mesh_that_was_asked_for(store: Path) -> None:
-    from training.ablations import driving_frames, reenactment
-
-    source, driver = open_store(store)[:2]
-    own = next(iter(driving_frames(source, driver, "source", 1)))
-    other = next(iter(driving_frames(source, driver, "driver", 1)))
-    assert np.allclose(other.vertices, driver.vertices[0], atol=0.3)
-    assert np.abs(own.vertices - other.vertices).max() > 1
-
-    class Painted:
-        """Keeps the mesh that it was asked to paint, where a picture's landmarks would be found."""
-
-        def __init__(self) -> None:
-            self.meshes: list[Any] = []
-
-        def prepare(self, reference: Any) -> None:
-            self.meshes.clear()
-
-        def generate(self, frame: Any) -> Any:
-            return frame.vertices
-
-    for whose, near in (("source", "to_source"), ("driver", "to_driver")):
-        said = reenactment(Painted, [source, driver], whose, np.stack, count=4)  # type: ignore[arg-type]
-        far = "to_driver" if near == "to_source" else "to_source"
-        assert getattr(said, near) < 0.5 * getattr(said, far)
-
-
-def test_audio_reaches_the_network_and_the_mouth(tmp_path: Path) -> None:
-    made_up_clip(tmp_path / "store", "a", 1, frames=4, audio=True)
-    settings = replace(TINY, audio=True, store=tmp_path / "store")
-    figures = run(settings, _loop(tmp_path / "run", 1, device="cpu", batch=1))
-    assert figures["step"] == 1
-    weight = _state(tmp_path / "run")["modules"]["judges"]["mouth.scales.0.stages.0.parametrizations.weight.original"]
-    assert weight.shape[1] == 303
-
-
-def test_a_run_is_exported_with_its_provenance(store: Path, tmp_path: Path) -> None:
-    from safetensors import safe_open
-
-    from models.headgan import load
-    from training.export import export
-
-    run(replace(TINY, store=store), _loop(tmp_path, 1, device="cpu"))
-    path = export(tmp_path, tmp_path / "small.safetensors", "fp16", {"data": "made up"})
-    with safe_open(str(path), framework="pt") as file:
-        notes = json.loads(file.metadata()["provenance"])
-    assert notes["steps"] == 1
-    assert notes["data"] == "made up"
-    assert "not for commercial use" in notes["licence"]
-    net = load(path)
-    for key, value in _state(tmp_path)["averages"]["generator"].items():
-        assert torch.allclose(net.state_dict()[key], value, atol=1e-3)
-    with pytest.raises(UsageError, match="no checkpoint"):
-        export(tmp_path / "nowhere", path)
-    with pytest.raises(UsageError, match="int4"):
-        export(tmp_path, path, "int4")
-    state = _state(tmp_path)
-    state["description"]["sketches"] = True
-    checkpoints.save(tmp_path, state)
-    with pytest.raises(UsageError, match="sketches"):
-        export(tmp_path, path)
-
-
-def test_options_are_the_settings_own() -> None:
-    from training.options import parsed
-
-    arguments = ["--run", "x", "--steps", "3", "--width", "0.25", "--audio", "--no-flow", "--vgg19", "v.pth"]
-    settings, loop = parsed("", (HeadGANSettings, LoopSettings), arguments)
-    assert settings == HeadGANSettings(width=0.25, audio=True, flow=False, vgg19=Path("v.pth"))
-    assert loop == LoopSettings(Path("x"), 3)

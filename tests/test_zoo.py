@@ -49,30 +49,13 @@ def test_a_network_that_its_user_trains_says_how(name):
 
 
 def test_figures_of_the_zoo_are_the_networks_own():
-    from models import full, headgan
+    from models import headgan
 
     config = headgan.HeadGANConfig(audio=headgan.AUDIO)
     assert zoo.OWN["headgan"].parameters == headgan.parameters(config)
     assert zoo.OWN["headgan"].gmac == pytest.approx(headgan.gmac(config), abs=0.01)
-    light = pytest.importorskip("training.light_network")
-    wide = light.LightNet(light.LightConfig(full.FINE, full.COARSE, full.BLOCKS, full.MIDDLE))
-    assert zoo.OWN["full"].parameters == sum(p.numel() for p in wide.parameters())
+    small = headgan.HeadGANConfig(0.25)
+    assert zoo.OWN["headgan-small"].parameters == headgan.parameters(small)
+    assert zoo.OWN["headgan-small"].gmac == pytest.approx(headgan.gmac(small), abs=0.01)
     characters = pytest.importorskip("training.characters")
     assert zoo.NETS[0].parameters == sum(p.numel() for p in characters.CharacterNet().parameters())
-
-
-def test_full_runs_what_light_runs():
-    from models import light
-    from models.full import Full
-
-    assert Full(FaceModel.load(), light.WEIGHTS).name == "full"
-
-
-def test_full_is_trained_by_lights_program():
-    light = pytest.importorskip("training.light")
-    from training.options import parsed
-    from training.registry import full_options
-
-    settings, loop = parsed("", (light.LightSettings, light.LoopSettings), full_options(), steps=1)
-    assert light.LightConfig(192, 320, 4, 6) == settings.config
-    assert loop.run.name == "full"

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.audio_features import AHEAD
 from codec.errors import HeadwireError, UsageError
 from codec.parameters import SIZE
 from models import headgan
@@ -26,7 +27,7 @@ from models.headgan import FORMAT, HeadGANConfig
 from models.headgan_networks import HeadGANNet
 from training import checkpoints
 from training.options import parsed
-from training.pairs import PairSource
+from training.pairs import PairSettings, PairSource
 from training.pairs_store import open_store
 
 LICENCE = "weights learned from research-only, non-commercial clips: not for commercial use"
@@ -46,7 +47,7 @@ def export(run: Path, target: Path, kind: str = "fp16", provenance: dict[str, An
         raise HeadwireError(f"{run} is a run of {said.get('network')}, not of headgan")
     if said["sketches"]:
         raise UsageError(f"{run} learned from landmark sketches, which no call makes: train with --no-sketches")
-    net = HeadGANNet(HeadGANConfig(said["width"], said["audio"], said["flow"]))
+    net = HeadGANNet(HeadGANConfig(said["width"], said["audio"], said["flow"], said.get("ahead", AHEAD)))
     net.load_state_dict(state["averages"]["generator"])
     figures = run / "figures.json"
     notes: dict[str, Any] = {"steps": state["step"], "run": said, "licence": LICENCE}
@@ -78,6 +79,7 @@ def export_net(net: HeadGANNet, target: Path, kind: str, provenance: dict[str, A
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         save_file(tensors, str(partial), notes)
+        partial.chmod(0o644)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -115,6 +117,20 @@ class _Paint(nn.Module):
         return self.net.paint(Encoded(picture, fine, middle, coarse), window, heard).picture
 
 
+Zeros = Callable[..., Tensor]
+Traced = tuple[nn.Module, tuple[Tensor, ...]]
+
+
+def paths(net: HeadGANNet, zeros: Zeros) -> tuple[Traced, Traced]:
+    """What runs once per reference and what runs per frame, each with inputs to trace it with. zeros: (C, ...) -> (1, C, ...)."""
+    picture, code = zeros(3, SIZE, SIZE), zeros(3, SIZE, SIZE)
+    with torch.no_grad():
+        encoded = net.encode(picture, code)
+    audio, window = zeros(max(1, net.config.audio)), zeros(9, SIZE, SIZE)
+    features = tuple(x.clone() for x in (encoded.picture, encoded.fine, encoded.middle, encoded.coarse))
+    return (_Encode(net), (picture, code)), (_Paint(net), (*features, window, audio))
+
+
 def export_openvino(
     weights: Path, folder: Path, compress: bool = True, calibration: PairSource | None = None, samples: int = 100
 ) -> Path:
@@ -128,18 +144,9 @@ def export_openvino(
     except ImportError as error:
         raise UsageError("exporting for CPUs needs openvino: pip install openvino") from error
     net = headgan.load(weights)
-    with torch.inference_mode():
-        picture, code = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE)
-        encoded = net.encode(picture, code)
-    audio = torch.zeros(1, max(1, net.config.audio))
-    window = torch.zeros(1, 9, SIZE, SIZE)
-    inputs: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
-        "encode": (_Encode(net), (picture, code)),
-        "paint": (_Paint(net), (encoded.picture, encoded.fine, encoded.middle, encoded.coarse, window, audio)),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (module, example) in inputs.items():
-        example = tuple(x.clone() for x in example)
+    traced = paths(net, lambda *shape: torch.zeros(1, *shape))
+    for name, (module, example) in zip(("encode", "paint"), traced, strict=True):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             model = openvino.convert_model(module.eval(), example_input=example, input=[x.shape for x in example])
@@ -189,7 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         print(export(said.run, said.target, said.kind))
         if said.openvino is not None:
-            pairs = PairSource(open_store(said.store)) if said.openvino_int8 else None
+            how = PairSettings(audio=bool(headgan.load(said.target).config.audio))
+            pairs = PairSource(open_store(said.store), how) if said.openvino_int8 else None
             print(export_openvino(said.target, said.openvino, calibration=pairs))
     except HeadwireError as error:
         sys.exit(f"{error}")

@@ -7,14 +7,16 @@ L1 and from VGG features.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from codec.audio_features import AHEAD
 from codec.errors import UsageError
 from models.discriminators import Discriminator, Judged, mouth_input, whole_input
 from models.headgan import AUDIO, HeadGANConfig
@@ -38,7 +40,8 @@ class HeadGANSettings:
     """What to train, beside ``LoopSettings``.
 
     width, flow: see ``HeadGANConfig``; audio: with h_audio, on the clips that have sound; sounding: on those alone in
-    any case. sketches: landmark sketches in PNCC's place. judges:
+    any case. ahead: parts of look-ahead of the store's h_audio, None as the store says. sketches: landmark sketches in
+    PNCC's place. judges:
     channels of the discriminators' first layer, 64 in SPADE, None scales them with ``width``. adversarial: off leaves
     L1 and the perceptual loss alone. features: of that loss, ``vgg`` as in the paper, ``alex`` (cheap) or ``none``;
     vgg19: a file with VGG19's weights, None is VGG16. rate, betas: Adam's.
@@ -49,6 +52,7 @@ class HeadGANSettings:
     width: float = 1.0
     audio: bool = False
     sounding: bool = False
+    ahead: int | None = None
     flow: bool = True
     sketches: bool = False
     judges: int | None = None
@@ -65,7 +69,8 @@ class HeadGANSettings:
     @property
     def config(self) -> HeadGANConfig:
         """The network's."""
-        return HeadGANConfig(self.width, AUDIO if self.audio else 0, self.flow)
+        ahead = AHEAD if self.ahead is None or not self.audio else self.ahead
+        return HeadGANConfig(self.width, AUDIO if self.audio else 0, self.flow, ahead)
 
 
 def run(settings: HeadGANSettings, loop: LoopSettings) -> dict[str, float]:
@@ -79,8 +84,24 @@ def run(settings: HeadGANSettings, loop: LoopSettings) -> dict[str, float]:
         source = PairSource(
             open_store(settings.store), pairs, loop.seed, parts.device if resident else "cpu", resident=resident
         )
+        if settings.audio:
+            settings = replace(settings, ahead=look_ahead(source.clips, settings.ahead))
         task = HeadGANTask(settings, parts, _held_out(settings))
         return run_loop(task, source, loop, parts)
+
+
+def look_ahead(clips: Sequence[StoredClip], wanted: int | None = None) -> int:
+    """Parts that the clips' h_audio looks ahead, by what heard them. Raises UsageError where they differ, or from what is wanted."""
+    said = {json.loads((clip.folder / "about.json").read_text(encoding="utf-8")).get("audio", "") for clip in clips}
+    if len(said) > 1:
+        raise UsageError("these clips were heard by different networks: run `headwire train prepare` again")
+    digest, _, ahead = said.pop().rpartition("-")
+    found = int(ahead) if digest and ahead.isdigit() else AHEAD
+    if wanted not in (None, found):
+        raise UsageError(
+            f"the store's audio features look {found} parts ahead, not {wanted}: prepare with --ahead {wanted}"
+        )
+    return found
 
 
 def _held_out(settings: HeadGANSettings) -> list[StoredClip]:
@@ -124,7 +145,10 @@ class HeadGANTask(Task):
             self.modules["judges"] = self.judges
             self.optimizers["judges"] = self._adam(self.judges)
         kind = None if self.vgg is None else self.vgg.name
-        self.description = {"network": "headgan", **asdict(config), "sketches": settings.sketches, "features": kind}
+        said = asdict(config)
+        if not config.audio:
+            del said["ahead"]
+        self.description = {"network": "headgan", **said, "sketches": settings.sketches, "features": kind}
         self.description |= {"judges": base if settings.adversarial else 0, "weights": asdict(settings.weights)}
 
     def _adam(self, module: nn.Module) -> torch.optim.Optimizer:

@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from training.rates import matrix_rate
 class SpeedSettings:
     """device: cpu or cuda. width, audio: the network's. frames: timed, after as many for warming up at least five.
 
-    compiled: torch.compile, too (minutes).
+    compiled: torch.compile, too (minutes). packaged: compiled ahead of time, too (minutes).
     """
 
     device: str = "cpu"
@@ -40,6 +42,7 @@ class SpeedSettings:
     audio: bool = True
     frames: int = 50
     compiled: bool = False
+    packaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Way:
     half: bool = False
     fused: bool = False
     compiled: bool = False
+    packaged: bool = False
     ms: float = float("nan")
     apart: float = float("nan")
     failed: str = ""
@@ -64,6 +68,8 @@ def ways(settings: SpeedSettings) -> list[Way]:
         found.append(Way("half, fused", half=True, fused=True))
     if settings.compiled:
         found.append(Way("half, compiled", half=True, compiled=True))
+    if settings.packaged:
+        found.append(Way("half, ahead of time", half=True, packaged=True))
     return found
 
 
@@ -81,7 +87,7 @@ def measure(settings: SpeedSettings) -> dict[str, Any]:
     for way in ways(settings):
         torch.manual_seed(0)
         try:
-            painter = Painter(HeadGANNet(config), settings.device, way.half, way.fused, way.compiled)
+            painter = _painter(HeadGANNet(config), settings.device, way)
             reference = painter.encode(picture, window[..., :3])
             times = []
             for _ in range(max(5, settings.frames // 5) + settings.frames):
@@ -101,6 +107,16 @@ def measure(settings: SpeedSettings) -> dict[str, Any]:
     if settings.device == "cuda":
         figures["raster"] = raster_figures()
     return figures
+
+
+def _painter(net: HeadGANNet, device: str, way: Way) -> Any:
+    if not way.packaged:
+        return Painter(net, device, way.half, way.fused, way.compiled)
+    from models.headgan_package import PackagePainter
+    from training.export_package import export_packages
+
+    with TemporaryDirectory() as folder:
+        return PackagePainter(export_packages(net, Path(folder), device, way.half))
 
 
 def raster_figures(count: int = 20) -> dict[str, float]:

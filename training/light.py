@@ -78,15 +78,15 @@ def run(settings: LightSettings, loop: LoopSettings) -> dict[str, float]:
     with group(loop.device) as parts:
         kinds = (settings.still, settings.motion, settings.memory)
         source = LightSource(open_triples(settings.triples), loop.seed, kinds, settings.crop)
-        return run_loop(LightTask(settings, loop.steps), cast(Source, source), loop, parts)
+        return run_loop(LightTask(settings, loop.steps, parts.device), cast(Source, source), loop, parts)
 
 
 class LightTask(Task):
-    """The network and how it learns. steps: in all, for the learning rate."""
+    """The network and how it learns. steps: in all, for the learning rate. device: where the losses' own networks go."""
 
     averaged = ("light",)
 
-    def __init__(self, settings: LightSettings, steps: int) -> None:
+    def __init__(self, settings: LightSettings, steps: int, device: torch.device | None = None) -> None:
         self.settings, self.steps = settings, steps
         layout: Any = {"memory_format": torch.channels_last}
         self.net = LightNet(settings.config)
@@ -103,8 +103,8 @@ class LightTask(Task):
             {"params": heads, "share": settings.heads},
         ]
         self.optimizers = {"light": Muon(groups, lr=settings.rate)}
-        self.alex = PerceptualDistance("alex")
-        self.vgg = PerceptualDistance("vgg", stages=4).to(**layout)
+        self.alex = PerceptualDistance("alex").to(device)
+        self.vgg = PerceptualDistance("vgg", stages=4).to(**layout).to(device)
         self.description = {"network": "light", **asdict(settings.config)}
 
     def rate(self, step: int) -> float:

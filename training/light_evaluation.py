@@ -63,14 +63,15 @@ def load_run(run: Path) -> LightNet:
 
 
 def torch_paint(net: nn.Module, source: LightSource) -> Paint:
-    """Paint with the network in torch, float32."""
+    """Paint with the network in torch, float32, where it is."""
     numbers = {id(t): n for n, t in enumerate(source.triples)}
+    device = next(net.parameters()).device
 
     @torch.no_grad()
     def paint(t: Triples, index: int) -> Any:
-        batch = source.whole(numbers[id(t)], index)
+        batch = source.whole(numbers[id(t)], index).to(device)
         out = painted(batch.shown, *net(in_cells(batch.shown), batch.geometry))
-        return ((out[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        return ((out[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
     return paint
 

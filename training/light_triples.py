@@ -142,7 +142,7 @@ def tracked(picture: Picture, row: NDArray[np.float32]) -> Tracked:
     return Tracked(picture, Window(), Square(0, 0, SIZE), None if np.isnan(row[0, 0]) else row)
 
 
-class _Watched(Warp):
+class Watched(Warp):
     """``warp``, and what it painted last."""
 
     def generate(self, frame: DrivingFrame) -> Picture:
@@ -155,7 +155,7 @@ class _Viewer:
     """The receiving end for a message after another, as ``receiver.files`` has it; gives the frames wanted."""
 
     def __init__(self, model: FaceModel) -> None:
-        self.warp = _Watched(model)
+        self.warp = Watched(model)
         self.painter = FacePainter(self.warp, model, PERIOD_MS)
         self.frames = 0
         self._bundle: list[FrameParameters] = []
@@ -183,11 +183,19 @@ class _Viewer:
             self.frames += 1
 
 
-def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool, photos_kbps: float = 0.0) -> str:
+def make(
+    clip: dataset.Clip,
+    target: Path,
+    number: int,
+    every: int,
+    judged: bool,
+    photos_kbps: float = 0.0,
+    kept: Kept | None = None,
+) -> str:
     """One pass over one clip; returns why not, or an empty string.
 
     judged: for validation: photo of the first frame at 7.5 kB, every kept frame both still and with motion. photos_kbps: see
-    ``TripleSettings``.
+    ``TripleSettings``. kept: keeps more than ``light`` needs.
     """
     if (target / "about.json").is_file():
         return ""
@@ -216,7 +224,7 @@ def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool
         photos_kbps=photos_kbps,
     )
     encoder, viewer = FaceEncoder(_Recorded(points[:count]), model, how), _Viewer(model)
-    kept = _Kept()
+    kept = kept or Kept()
 
     def look(messages: Sequence[Message]) -> None:
         for message in messages:
@@ -248,7 +256,9 @@ def make(clip: dataset.Clip, target: Path, number: int, every: int, judged: bool
     return ""
 
 
-class _Kept:
+class Kept:
+    """What becomes one folder."""
+
     def __init__(self) -> None:
         self.shown: list[Picture] = []
         self.truth: list[Picture] = []
@@ -260,7 +270,8 @@ class _Kept:
             "kind": [],
         }
 
-    def add(self, shown: Picture, truth: Picture, warp: _Watched, number: int, kind: int) -> None:
+    def add(self, shown: Picture, truth: Picture, warp: Watched, number: int, kind: int) -> None:
+        """Keep a frame."""
         field = warp.frame.motion
         control = np.zeros((GRID, GRID, 2)) if field is None else field.control * (field.weight / UNIT)
         values = (warp.frame.vertices, warp.vertices, control.astype(np.float32), number, kind)
@@ -269,7 +280,12 @@ class _Kept:
         self.shown.append(shown)
         self.truth.append(truth)
 
+    def more(self, folder: Path) -> dict[str, Any]:
+        """Files beside those of ``light``; what to say of them."""
+        return {}
+
     def write(self, target: Path, about: dict[str, Any]) -> None:
+        """All of it, or nothing."""
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -277,6 +293,7 @@ class _Kept:
             np.save(partial / "shown.npy", np.stack(self.shown))
             np.save(partial / "truth.npy", np.stack(self.truth))
             np.savez(partial / "frames.npz", **{k: np.stack(v) for k, v in self.arrays.items()})
+            about = about | self.more(partial)
             (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
             partial.rename(target)
         finally:

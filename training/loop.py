@@ -18,10 +18,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -197,7 +197,7 @@ class _Run:
             figures |= self._validate()
         figures["step"] = self.step
         if self.writer:
-            (settings.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+            self.writer.figures(figures)
             self.writer.close()
         self.parts.wait()
         return figures
@@ -318,6 +318,7 @@ class _Writer:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._log = (folder / "log.jsonl").open("a", encoding="utf-8")
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -329,19 +330,35 @@ class _Writer:
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         line = {"step": step, "time": round(time.time(), 1)} | {k: round(v, 6) for k, v in values.items()}
-        self._log.write(json.dumps(line) + "\n")
-        self._log.flush()
+        self._written(self._log, json.dumps(line) + "\n")
         logger.info("%s", line)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+
+    def figures(self, figures: dict[str, float]) -> None:
+        """What stands at the end of a run; a full disk costs no more than that."""
+        try:
+            (self._folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            logger.warning("the figures cannot be written to %s (%s): %s", self._folder, error.strerror, figures)
+
+    @staticmethod
+    def _written(file: TextIO, line: str) -> None:
+        """A log that cannot be written must not end what it tells of."""
+        try:
+            file.write(line)
+            file.flush()
+        except OSError as error:
+            logger.warning("the log cannot be written (%s): the training goes on", error.strerror)
 
     def picture(self, picture: Tensor, step: int) -> None:
         if self._board is not None:
             self._board.add_image("pictures", picture.detach().float().cpu().clamp(0, 1), step)
 
     def close(self) -> None:
-        self._log.close()
+        with suppress(OSError):
+            self._log.close()
         if self._board is not None:
             self._board.close()
 

@@ -6,7 +6,20 @@ from pathlib import Path
 
 from codec.errors import UsageError
 
-TRAININGS = ("prepare", "face-model", "falloff", "entropy", "motion", "characters", "headgan", "light", "full")
+TRAININGS = (
+    "prepare",
+    "face-model",
+    "falloff",
+    "entropy",
+    "motion",
+    "characters",
+    "headgan",
+    "headgan-small",
+    "ablations",
+    "reenactment",
+    "light",
+    "full",
+)
 
 
 def run_training(name: str, data: Path | None) -> None:
@@ -44,20 +57,31 @@ def run_training(name: str, data: Path | None) -> None:
         from training import headgan
 
         headgan.main([])
-    elif name in ("light", "full"):
+    elif name == "headgan-small":
+        from training import headgan_small
+
+        headgan_small.main([])
+    elif name == "ablations":
+        from training import ablations
+
+        ablations.main(["--audio"])
+    elif name == "reenactment":
+        from training import reenactment
+
+        reenactment.main([])
+    elif name == "light":
         from training import light, light_triples
 
         for split in ("validation", "train"):
             for what, why in light_triples.run(light_triples.TripleSettings(split=split)).items():
                 print(f"skipped {what}: {why}")
-        light.main([] if name == "light" else full_options())
+        light.main([])
+    elif name == "full":
+        from training import full, full_triples
+
+        for split in ("validation", "train"):
+            for what, why in full_triples.run(full_triples.FullTripleSettings(split=split)).items():
+                print(f"skipped {what}: {why}")
+        full.main([])
     else:
         raise UsageError(f"nothing to train is called {name!r}: choose one of {', '.join(TRAININGS)}")
-
-
-def full_options() -> list[str]:
-    """The options of ``training.light`` that make it train ``full``."""
-    from models import full
-
-    size = {"run": "runs/full", "fine": full.FINE, "coarse": full.COARSE, "blocks": full.BLOCKS, "middle": full.MIDDLE}
-    return [word for key, value in size.items() for word in (f"--{key}", str(value))]

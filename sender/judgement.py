@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from codec.light import unlit
 from codec.motion import MAX_MOTION
 from codec.parameters import Picture, ReferenceFrame, Region
 from models.generator import DrivingFrame
@@ -62,10 +63,12 @@ class Judgement:
         if report.state is LoopState.CHANGED:
             return Look(report, planner.renew(picture, frame, version) if may_send else [])
         if encoder.explained is not None and budget > 0:
-            other = planner.better_photo(picture, replace(frame, motion=report.field), encoder.explained)
+            other = planner.photos.better(picture, replace(frame, motion=report.field))
             if other is not None:
-                self.loop.set_photo(other, self.memory.warp.photos[other].reference.picture)
-                report = self.field(picture, frame, sequence, budget)
+                photo = self.memory.warp.photos[other].reference
+                self.loop.set_photo(other, photo.picture)
+                seen = replace(seen, picture=unlit(picture, photo.light))
+                report = self.field(seen.picture, frame, sequence, budget)
         if not may_send:
             return Look(report, [])
         return Look(report, planner.propose(picture, replace(frame, motion=report.field), seen, version, time_s))

@@ -18,6 +18,7 @@ from models.memory import PhotoMemory
 from models.person import PersonFinder
 from sender.memory import MemoryPlanner, MemorySettings
 from sender.tracking import FaceTracker
+from sender.update_draft import draft
 from tests.videos import clip_frames
 
 MODEL = FaceModel.load()
@@ -123,17 +124,17 @@ def opened(seen):
     return memory, MemoryPlanner(memory, MemorySettings())
 
 
-def update(planner, memory, seen, stands, photo_id):
-    draft = planner._draft(memory.driving(seen[1]), memory.warp.photos[0])
-    coded = encode_still(residual(seen[0], draft.painted), 40)
+def update(memory, seen, stands, photo_id):
+    there = draft(memory, memory.driving(seen[1]), memory.warp.photos[0])
+    coded = encode_still(residual(seen[0], there.painted), 40)
     start = update_message(
         photo_id,
         0,
         0,
         memory.warp.photos[0].reference.region,
         WHOLE,
-        draft.parameters,
-        draft.coded_fit,
+        there.parameters,
+        there.coded_fit,
         b"",
         coded,
         stands,
@@ -147,12 +148,12 @@ def sliding(pixels):
 
 
 def test_it_stands_still_when_the_sender_says_so_and_the_memory_is_the_same(seen):
-    memory, planner = opened(seen)
+    memory, _ = opened(seen)
     frame = replace(memory.driving(seen[1]), motion=sliding(3))
     plain = memory.warp.painted(frame, memory.warp.source(frame))
     assert not memory.warp.still
     for stands in (True, False):
-        for message in update(planner, memory, seen, stands, 1):
+        for message in update(memory, seen, stands, 1):
             memory.add(message)
         assert memory.warp.still is stands
         shown = memory.warp.shown(frame, memory.warp.photos[0])
@@ -169,7 +170,7 @@ def test_the_sender_sees_whether_it_does(seen, stands):
     camera = memory.warp.layered(moves, frame, memory.warp.source(frame)) if stands else moves
     for n in range(20):
         planner.look(camera, frame, 0.08 * n)
-    assert planner.stands == stands
+    assert planner.layers.stands == stands
     assert isinstance(frame.motion, MotionField)
 
 
@@ -177,6 +178,6 @@ def test_without_a_budget_nobody_is_cut_out(seen):
     memory, _ = opened(seen)
     bare = PhotoMemory(MODEL)
     planner = MemoryPlanner(bare, MemorySettings(kbps=0.0))
-    assert not planner.stands
+    assert not planner.layers.stands
     assert bare.warp._layers is None
     assert memory.warp._layers is not None

@@ -23,7 +23,8 @@ from codec.still import encode_still
 from models.memory import PhotoMemory
 from models.regions import rectangle
 from models.warp import Warp
-from sender.memory import LARGEST_KEY, MemoryPlanner, MemorySettings, key_packet
+from sender.memory import MemoryPlanner, MemorySettings
+from sender.update_draft import LARGEST_KEY, draft, key_packet
 
 MODEL = FaceModel.load()
 IDENTITY = np.zeros(MODEL.identities, np.float32)
@@ -62,11 +63,10 @@ def still(memory, frame):
 def update(memory, picture, region=Region.WHOLE, box=None, photo_id=1, base=0, of=None):
     """The messages of an update towards a picture."""
     of = of or parameters()
-    planner = MemoryPlanner(memory, MemorySettings())
-    draft = planner._draft(memory.driving(of), memory.warp.photos[base])
+    there = draft(memory, memory.driving(of), memory.warp.photos[base])
     box = box or Rectangle(0, 0, SIZE, SIZE)
-    coded = encode_still(residual(picture, draft.painted)[box.rows, box.columns], 60)
-    start = update_message(photo_id, base, 0, region, box, draft.parameters, draft.coded_fit, draft.motion, coded)
+    coded = encode_still(residual(picture, there.painted)[box.rows, box.columns], 60)
+    start = update_message(photo_id, base, 0, region, box, there.parameters, there.coded_fit, there.motion, coded)
     return [start, *chunks(photo_id, coded)]
 
 

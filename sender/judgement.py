@@ -63,7 +63,7 @@ class Judgement:
         if report.state is LoopState.CHANGED:
             return Look(report, planner.renew(picture, frame, version) if may_send else [])
         if encoder.explained is not None and budget > 0:
-            other = planner.photos.better(picture, replace(frame, motion=report.field))
+            other = planner.photos.better(picture, replace(frame, motion=report.field), encoder.explained)
             if other is not None:
                 photo = self.memory.warp.photos[other].reference
                 self.loop.set_photo(other, photo.picture)

@@ -14,14 +14,14 @@ from codec.light import unlit
 from codec.motion import NONE
 from codec.parameters import SIZE, Floats, Picture, Region
 from codec.photo import chunks
-from codec.photo_update import WHOLE, Rectangle, residual, update_message
-from codec.still import encode_still
+from codec.photo_update import WHOLE, Rectangle, mended, residual, update_message
+from codec.still import decode_still, encode_still
 from models.generator import DrivingFrame
 from models.memory import PhotoMemory
 from models.regions import rectangle
 from models.warp import Photo
 from sender.defects import WORTH, Defects, feather
-from sender.layer_choice import LayerChoice
+from sender.layer_choice import LayerChoice, unlike
 from sender.photo_choice import PhotoChoice
 from sender.picture_light import PictureLight
 from sender.region_choice import RegionChoice
@@ -63,11 +63,14 @@ LEAST_PATCH = 120
 LEAST_PART = 400
 """Bytes of a photo that is new in one place, about."""
 
-LATER, MOST_LATER = 800, 2.0
+LATER, MOST_LATER = 2000, 1.0
 """Bytes of it that may be paid for later where a place is twice as wrong as is worth them; the same for as wrong as can be."""
 
 PART_PAUSE_S = 1.0
 """Between two of these."""
+
+MENDS = 0.25
+"""Share of how unlike the truth the picture is that such a photo takes away, at least: the rest loses by being painted anew."""
 
 SETTLED_S = 2.0
 """After one of these, before a photo may be paid for later: what moves there now would be in it."""
@@ -116,7 +119,7 @@ class MemoryPlanner:
         self._unlike: float | None = None
         self._fresh: float | None = None
         self._since_s: float | None = None
-        self.photos = PhotoChoice(memory, settings.hysteresis)
+        self.photos = PhotoChoice(memory, 2 * settings.hysteresis)
         self.layers = LayerChoice(memory, settings.kbps > 0)
         self._light = PictureLight()
         self._defects = Defects()
@@ -143,12 +146,12 @@ class MemoryPlanner:
                 error[region] = self._regions.choose(region, picture, painted, frame, base, share)
                 self._used[self._regions.chosen[region]] = time_s
         error[Region.WHOLE], shown = self.layers.compare(picture, painted, frame, base, passed)
-        unlike = error[Region.WHOLE]
+        now = error[Region.WHOLE]
         self._defects.learn(picture, shown, base.reference.picture, passed)
         self._light.learn(truth, painted, base, passed)
         if self._unlike is None or self._since_s is None:
-            self._unlike, self._since_s = unlike, time_s
-        self._unlike += (unlike - self._unlike) * min(1.0, passed / SMOOTHED_S)
+            self._unlike, self._since_s = now, time_s
+        self._unlike += (now - self._unlike) * min(1.0, passed / SMOOTHED_S)
         if self._fresh is None and time_s - self._since_s >= FRESH_S:
             self._fresh = self._unlike
         self._used[base.reference.photo_id] = time_s
@@ -164,11 +167,14 @@ class MemoryPlanner:
             return []
         base = self._memory.warp.source(frame)
         defect = self._defects.worst()
-        if defect is not None and time_s - self._parted_s >= PART_PAUSE_S:
+        if defect is not None and self._refined and self._fresh is not None and time_s - self._parted_s >= PART_PAUSE_S:
             later = LATER * min(defect.wrong / WORTH - 1, MOST_LATER)
             if self._bytes[Region.WHOLE] + later >= LEAST_PART:
-                self._parted_s, self._unlike = time_s, None
-                return self._part(picture, frame, base, identity_version, defect.box)
+                self._parted_s = time_s
+                part = self._part(picture, frame, base, identity_version, defect.box)
+                if part:
+                    self._unlike = None
+                    return part
         settled = time_s - self._parted_s >= SETTLED_S
         price = 0.0 if settled and self._worse_by(MUCH * settings.better) else self._cost
         if self._bytes[Region.WHOLE] >= price and self._worse_by(settings.better):
@@ -198,6 +204,11 @@ class MemoryPlanner:
         plain = replace(frame, motion=None)
         return self._whole(picture, plain, self._memory.warp.source(frame), identity_version)
 
+    @property
+    def _refined(self) -> bool:
+        """Whether a photo has come after the first: before that, what is wrong is to be mended by one."""
+        return sum(p.reference.region is Region.WHOLE for p in self._memory.warp.photos.values()) > 1
+
     def _worse_by(self, share: float) -> bool:
         """Whether the picture is worse by that share than it was soon after the last photo."""
         return self._fresh is not None and self._unlike is not None and self._unlike > (1 + share) * self._fresh
@@ -210,13 +221,16 @@ class MemoryPlanner:
         return messages
 
     def _part(self, picture: Picture, frame: DrivingFrame, base: Photo, version: int, box: Rectangle) -> list[bytes]:
-        """A photo that is what the viewer sees but for one place."""
+        """A photo that is what the viewer sees but for one place; nothing where that mends little."""
         there = draft(self._memory, frame, base)
         missing = residual(picture, there.painted).astype(np.float32) - 128
         weight = feather(box)
         still = encode_still(
             np.rint(missing * weight + 128).astype(np.uint8), self.settings.quality, self.settings.speed
         )
+        new = mended(there.painted, WHOLE, decode_still(still, SIZE, SIZE))
+        if unlike(picture, new) > (1 - MENDS) * unlike(picture, there.painted):
+            return []
         return self._messages(Region.WHOLE, WHOLE, there, base, version, still)
 
     def _patch(self, region: Region, picture: Picture, frame: DrivingFrame, base: Photo, version: int) -> list[bytes]:

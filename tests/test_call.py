@@ -130,8 +130,8 @@ def test_motion_rides_along_and_the_picture_comes_nearer_to_the_cameras():
     assert off["motion_kbps"] == off["fields"] == 0
     assert auto["fields"] > 10
     assert 0.02 < auto["motion_kbps"] < 2
-    # By the frame: a busy machine sends fewer.
-    assert 125 * (auto["payload_kbps"] - auto["motion_kbps"]) * auto["seconds"] / auto["frames_sent"] > 4
+    # The face itself, beside: 1.6 kbps; a busy machine sends fewer frames.
+    assert auto["payload_kbps"] > auto["motion_kbps"] + 0.2
     assert min(off["pairs"], auto["pairs"]) > 20
     assert auto["psnr"] > off["psnr"] + 1.5
 

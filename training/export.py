@@ -58,8 +58,6 @@ def export(run: Path, target: Path, kind: str = "fp16", provenance: dict[str, An
 
 def export_net(net: HeadGANNet, target: Path, kind: str, provenance: dict[str, Any]) -> Path:
     """A network as a safetensors file, written whole or not at all."""
-    from safetensors.torch import save_file
-
     if kind not in KINDS:
         raise UsageError(f"weights cannot be exported as {kind!r}: choose one of {', '.join(KINDS)}")
     tensors: dict[str, Tensor] = {}
@@ -75,6 +73,13 @@ def export_net(net: HeadGANNet, target: Path, kind: str, provenance: dict[str, A
         "kind": kind,
         "provenance": json.dumps(provenance, default=str),
     }
+    return written(tensors, target, notes)
+
+
+def written(tensors: dict[str, Tensor], target: Path, notes: dict[str, str]) -> Path:
+    """Tensors and metadata as a safetensors file, whole or not at all; returns ``target``."""
+    from safetensors.torch import save_file
+
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -6,7 +6,6 @@ its processes share each batch. ``training.full_export`` ships it. ``--device`` 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from training.full_triples import FullTriples, open_triples
 from training.light_losses import LightWeights, PerceptualDistance, counts, edges, harm
 from training.loop import LoopSettings, Source, Task
 from training.loop import run as run_loop
-from training.muon import Muon
+from training.muon import Muon, grouped, half_cosine
 from training.options import command
 
 RUN = Path("runs/full")
@@ -88,14 +87,7 @@ class FullTask(Task):
         self.net = FullNet(config)
         self.modules = {"full": self.net}
         heads = self.net.heads
-        ids = {id(p) for p in heads}
-        body = [p for p in self.net.parameters() if id(p) not in ids]
-        groups = [
-            {"params": [p for p in body if p.ndim == 4], "share": 1.0, "muon": True},
-            {"params": [p for p in body if p.ndim != 4], "share": 1.0},
-            {"params": heads, "share": settings.heads},
-        ]
-        self.optimizers = {"full": Muon(groups, lr=settings.rate)}
+        self.optimizers = {"full": Muon(grouped(self.net, heads, settings.heads), lr=settings.rate)}
         self.judges: dict[str, PerceptualDistance] = {}
         if settings.perceptual:
             self.judges = {"alex": PerceptualDistance("alex"), "vgg": PerceptualDistance("vgg", stages=4)}
@@ -106,10 +98,7 @@ class FullTask(Task):
     def rate(self, step: int) -> float:
         """The learning rate of a step: a rise, then half a cosine."""
         s = self.settings
-        if step < s.warm_up:
-            return s.rate * (step + 1) / s.warm_up
-        part = min(1.0, (step - s.warm_up) / max(1, self.steps - s.warm_up))
-        return s.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
+        return half_cosine(step, self.steps, s.rate, s.warm_up)
 
     def step(self, batch: Any, parallel: dict[str, Any]) -> dict[str, Tensor]:
         optimizer, w = self.optimizers["full"], self.settings.weights

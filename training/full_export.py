@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from models.full import WEIGHTS
 from models.full_config import FORMAT, FullConfig
 from models.full_network import FullNet
 from training import checkpoints
-from training.export import LICENCE
+from training.export import LICENCE, written
 from training.options import program
 
 
@@ -46,8 +45,6 @@ def export(settings: FullExportSettings) -> Path:
 
 def export_net(net: FullNet, target: Path, provenance: dict[str, Any], kind: str = "fp16") -> Path:
     """A network as a safetensors file, written whole or not at all."""
-    from safetensors.torch import save_file
-
     if kind not in ("fp16", "fp32"):
         raise UsageError(f"weights cannot be exported as {kind!r}: choose fp16 or fp32")
     tensors = {
@@ -59,15 +56,7 @@ def export_net(net: FullNet, target: Path, provenance: dict[str, Any], kind: str
         "config": json.dumps(asdict(net.config)),
         "provenance": json.dumps(provenance, default=str),
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        save_file(tensors, str(partial), notes)
-        partial.chmod(0o644)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    return written(tensors, target, notes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

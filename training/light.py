@@ -6,7 +6,6 @@ makes what it learns from, ``training.light_export`` ships it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,7 +23,7 @@ from training.light_network import LightConfig, LightNet, in_cells, painted
 from training.light_triples import open_triples
 from training.loop import LoopSettings, Source, Task
 from training.loop import run as run_loop
-from training.muon import Muon
+from training.muon import Muon, grouped, half_cosine
 from training.options import command
 
 RUN = Path("runs/light")
@@ -95,14 +94,7 @@ class LightTask(Task):
         self.net.to(**layout)
         self.modules = {"light": self.net}
         heads = [*self.net.colour.parameters(), *self.net.flow.parameters()]
-        ids = {id(p) for p in heads}
-        body = [p for p in self.net.parameters() if id(p) not in ids]
-        groups = [
-            {"params": [p for p in body if p.ndim == 4], "share": 1.0, "muon": True},
-            {"params": [p for p in body if p.ndim != 4], "share": 1.0},
-            {"params": heads, "share": settings.heads},
-        ]
-        self.optimizers = {"light": Muon(groups, lr=settings.rate)}
+        self.optimizers = {"light": Muon(grouped(self.net, heads, settings.heads), lr=settings.rate)}
         self.alex = PerceptualDistance("alex").to(device)
         self.vgg = PerceptualDistance("vgg", stages=4).to(**layout).to(device)
         self.description = {"network": "light", **asdict(settings.config)}
@@ -110,10 +102,7 @@ class LightTask(Task):
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         s = self.settings
-        if step < s.warm_up:
-            return s.rate * (step + 1) / s.warm_up
-        part = min(1.0, (step - s.warm_up) / max(1, self.steps - s.warm_up))
-        return s.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
+        return half_cosine(step, self.steps, s.rate, s.warm_up)
 
     def step(self, batch: Any, parallel: dict[str, Any]) -> dict[str, Tensor]:
         optimizer, w = self.optimizers["light"], self.settings.weights

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from codec.errors import UsageError
 from models.light import WEIGHTS
 from models.light_graph import FORMAT
 from training import checkpoints
-from training.export import LICENCE
+from training.export import LICENCE, quantised, written
 from training.light_data import LightSource
 from training.light_evaluation import load_run, measure, torch_paint
 from training.light_network import LightNet, in_cells
@@ -103,27 +102,15 @@ def export_net(
     """A network as a safetensors file, written whole or not at all: kernels but the stem's in 8 bits, as int8 inference uses
     them, the rest in fp16. ranges: ``input_ranges``, for int8.
     """
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     for name, value in net.state_dict().items():
         if value.ndim == 4 and not name.startswith("stem"):
-            scale = value.detach().abs().amax((1, 2, 3)).clamp(min=1e-6) / 127
-            tensors[name] = (value.detach() / scale[:, None, None, None]).round().char().contiguous()
-            tensors[f"{name}.scale"] = scale
+            tensors[name], tensors[f"{name}.scale"] = quantised(value.detach())
         else:
             tensors[name] = value.detach().half().contiguous()
     tensors |= {name: value.float().contiguous() for name, value in (ranges or {}).items()}
     notes = {"format": FORMAT, "provenance": json.dumps(provenance)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        save_file(tensors, str(partial), notes)
-        partial.chmod(0o644)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    return written(tensors, target, notes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,11 +7,12 @@ K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 202
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _ADAM_RMS = 0.2
@@ -69,3 +70,22 @@ class Muon(torch.optim.Optimizer):
         state["v"].mul_(second).addcmul_(grad, grad, value=1 - second)
         spread = (state["v"] / (1 - second ** state["t"])).sqrt() + 1e-8
         parameter.addcdiv_(state["e"] / (1 - first ** state["t"]), spread, value=-group["lr"])
+
+
+def grouped(net: nn.Module, heads: Sequence[nn.Parameter], share: float) -> list[dict[str, Any]]:
+    """``Muon``'s groups of a network: kernels, all else, and the last layers, which learn by Adam at that share of the rate."""
+    ids = {id(p) for p in heads}
+    body = [p for p in net.parameters() if id(p) not in ids]
+    return [
+        {"params": [p for p in body if p.ndim == 4], "share": 1.0, "muon": True},
+        {"params": [p for p in body if p.ndim != 4], "share": 1.0},
+        {"params": list(heads), "share": share},
+    ]
+
+
+def half_cosine(step: int, steps: int, rate: float, warm_up: int) -> float:
+    """The learning rate of a step: a rise over ``warm_up`` steps to ``rate``, then half a cosine down to a fiftieth of it."""
+    if step < warm_up:
+        return rate * (step + 1) / warm_up
+    part = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+    return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))

@@ -83,7 +83,7 @@ def written(tensors: dict[str, Tensor], target: Path, notes: dict[str, str]) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        save_file(tensors, str(partial), notes)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, str(partial), notes)
         partial.chmod(0o644)
         partial.replace(target)
     finally:

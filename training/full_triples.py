@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,12 +135,7 @@ def run(settings: FullTripleSettings) -> dict[str, str]:
     numbers = range(settings.first, settings.first + settings.passes)
     clips = dataset.clips(split=split)
     jobs = [(clip, base / f"{clip.name}.{number}", number, settings) for number in numbers for clip in clips]
-    if settings.processes == 1:
-        results = list(map(_make, jobs))
-    else:
-        with ProcessPoolExecutor(settings.processes) as pool:
-            results = list(pool.map(_make, jobs))
-    return {job[1].name: why for job, why in zip(jobs, results, strict=True) if why}
+    return light_triples.made(_make, jobs, settings.processes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -317,11 +317,16 @@ def run(settings: TripleSettings) -> dict[str, str]:
         for i in order:
             target = base / f"{clips[i].name}.{mark}{number}"
             jobs.append((clips[i], target, number, settings.every, judged, settings.photos_kbps))
-    if settings.processes == 1:
-        results = list(map(_make, jobs))
+    return made(_make, jobs, settings.processes)
+
+
+def made(make_one: Callable[[Any], str], jobs: Sequence[tuple[Any, ...]], processes: int) -> dict[str, str]:
+    """Do all jobs, whose second part is the folder to write. Returns the names of those that were skipped, and why."""
+    if processes == 1:
+        results = list(map(make_one, jobs))
     else:
-        with ProcessPoolExecutor(settings.processes) as pool:
-            results = list(pool.map(_make, jobs))
+        with ProcessPoolExecutor(processes) as pool:
+            results = list(pool.map(make_one, jobs))
     return {job[1].name: why for job, why in zip(jobs, results, strict=True) if why}
 
 

@@ -12,16 +12,18 @@ torch = pytest.importorskip("torch")
 from codec.errors import HeadwireError, UsageError  # noqa: E402
 from codec.face_model import FaceModel  # noqa: E402
 from codec.parameters import EXPRESSION, Camera  # noqa: E402
+from codec.raster import rasterise  # noqa: E402
+from models import zoo  # noqa: E402
 from models.light import LightPainter  # noqa: E402
 from models.light_graph import read_weights  # noqa: E402
 from tests.training_helpers import face_picture  # noqa: E402
 from tests.videos import write_video  # noqa: E402
 from training import checkpoints, dataset, light, light_triples  # noqa: E402
-from training.light_data import LightSource, mirrored, recoloured  # noqa: E402
+from training.light_data import LightSource, Turn, mirrored, recoloured  # noqa: E402
 from training.light_evaluation import load_run, measure, sheet, table, torch_paint  # noqa: E402
-from training.light_export import LightExportSettings, export  # noqa: E402
+from training.light_export import LightExportSettings, export, export_net  # noqa: E402
 from training.light_losses import PerceptualDistance, counts, edges, harm  # noqa: E402
-from training.light_network import from_cells, in_cells, painted  # noqa: E402
+from training.light_network import LightConfig, LightNet, from_cells, in_cells, painted  # noqa: E402
 from training.light_triples import open_triples  # noqa: E402
 from training.loop import LoopSettings  # noqa: E402
 
@@ -102,13 +104,27 @@ def test_nobody_held_out_is_learned_from(folder, tmp_path):
 
 
 def test_a_sample_depends_on_seed_step_and_slot_alone(folder):
-    source = LightSource(open_triples(folder), seed=4, crop=64)
-    one, two = source.batch(3, [0, 1]), LightSource(open_triples(folder), seed=4, crop=64).batch(3, [1])
+    source = LightSource(open_triples(folder), seed=4, crop=64, turned=0.5)
+    one, two = source.batch(3, [0, 1]), LightSource(open_triples(folder), seed=4, crop=64, turned=0.5).batch(3, [1])
     assert torch.equal(one.shown[1], two.shown[0])
     assert torch.equal(one.geometry[1], two.geometry[0])
     assert one.shown.shape == (2, 3, 64, 64)
     assert one.geometry.shape == (2, 12, 16, 16)
     assert not torch.equal(one.shown[1], LightSource(open_triples(folder), seed=5, crop=64).batch(3, [1]).shown[0])
+
+
+def test_a_run_may_begin_with_shipped_weights(tmp_path):
+    net, other = LightNet(), LightNet()
+    torch.nn.init.normal_(net.flow.weight)
+    light.begin_with(other, export_net(net, tmp_path / "light.safetensors", {}))
+    x = torch.rand(1, 48, 8, 8), torch.rand(1, 12, 8, 8)
+    with torch.no_grad():
+        ours, theirs = net(*x)[1], other(*x)[1]
+    assert (ours - theirs).abs().max() < 0.02 * ours.abs().max()
+    with pytest.raises(UsageError, match="other layers"):
+        light.begin_with(LightNet(LightConfig(fine=32)), tmp_path / "light.safetensors")
+    with pytest.raises(HeadwireError):
+        light.begin_with(other, zoo.WEIGHTS / "characters.safetensors")
 
 
 def test_kinds_of_weight_zero_are_not_drawn(folder):
@@ -130,6 +146,33 @@ def test_mirrored_geometry_is_the_geometry_of_the_mirrored_mesh(folder):
     slope, turned_slope = (np.polyfit(np.argwhere(g[3] == 1)[:, 1], g[0][g[3] == 1], 1)[0] for g in (geometry, turned))
     assert len(columns) > 100
     assert slope == pytest.approx(turned_slope, rel=0.2)
+
+
+def test_a_turned_frame_is_the_frame_of_the_turned_mesh(folder):
+    (t,) = open_triples(folder)
+    turn, triangles, mesh = (
+        Turn(np.array([120.0, 140.0]), 0.3, 1.1),
+        FaceModel.load().triangles,
+        t.frames["vertices"][2],
+    )
+    plain, turned = (255 * (rasterise(m, triangles).triangle >= 0).astype(np.uint8) for m in (mesh, turn.mesh(mesh)))
+    picture = turn.picture(np.repeat(plain[..., None], 3, 2))[..., 0]
+    wrong = [
+        ((np.roll(picture, shift, (0, 1)) > 127) != (turned > 127)).sum()
+        for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+    ]
+    assert (turned > 127).sum() > 3000
+    assert wrong[0] < 0.4 * min(wrong[1:])  # half a pixel off, two of these would be the same
+
+
+def test_a_turned_field_moves_what_it_moved(folder):
+    turn = Turn(np.array([128.0, 128.0]), np.pi / 2, 2.0)
+    control = np.zeros((16, 16, 2), np.float32)
+    control[..., 0] = np.arange(16)[None]
+    turned = turn.field(control)
+    # A quarter turn with y down: x goes to y, and all is twice as long, about the middle.
+    assert np.allclose(turned[..., 0], 0, atol=1e-3)
+    assert np.allclose(turned[:, 8, 1], 2 * (7.5 + (np.arange(16) - 7.5) / 2), atol=1e-3)
 
 
 def test_both_pictures_get_the_same_colours():

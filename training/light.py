@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.errors import UsageError
+from models.light_graph import read_weights
 from training import checkpoints
 from training.distributed import group
 from training.light_data import LightBatch, LightSource
@@ -33,12 +34,12 @@ RUN = Path("runs/light")
 class LightSettings:
     """What to train, beside ``LoopSettings``.
 
-    fine .. late: see ``LightConfig``. initial: a run's folder, whose averaged weights a new run begins with; layers that they lack
-    begin as nothing. rate: of learning, at its highest; warm_up: steps until there; after that half a
+    fine .. late: see ``LightConfig``. initial: a run's folder, whose averaged weights a new run begins with, or a file of shipped
+    ones; layers that they lack begin as nothing. rate: of learning, at its highest; warm_up: steps until there; after that half a
     cosine to the last step. heads: the last layers' part of it: they add up 576 numbers, and at the full rate one step moves pixels
     by ten grey levels, which drowns all else. crop: side, pixels. vgg_crops, vgg_side: how many parts of a batch LPIPS-VGG looks
-    at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples. wrong: L1 of
-    the warped picture, -1..1, from which a sample counts less; see ``counts``.
+    at, of what side. triples: folder. still, motion, memory: weights of the kinds of samples. wrong: L1 of the warped picture,
+    -1..1, from which a sample counts less; see ``counts``. turned: share of samples that are turned and resized.
     """
 
     fine: int = 64
@@ -61,6 +62,7 @@ class LightSettings:
     memory: float = 1.0
     validation_step: int = 4
     wrong: float = 0.04
+    turned: float = 0.5
     weights: LightWeights = field(default_factory=LightWeights)
 
     @property
@@ -76,7 +78,7 @@ def run(settings: LightSettings, loop: LoopSettings) -> dict[str, float]:
     torch.manual_seed(loop.seed)
     with group(loop.device) as parts:
         kinds = (settings.still, settings.motion, settings.memory)
-        source = LightSource(open_triples(settings.triples), loop.seed, kinds, settings.crop)
+        source = LightSource(open_triples(settings.triples), loop.seed, kinds, settings.crop, settings.turned)
         return run_loop(LightTask(settings, loop.steps, parts.device), cast(Source, source), loop, parts)
 
 
@@ -151,17 +153,26 @@ class LightTask(Task):
         return validation_figures(averages["light"], self.settings.triples, self.settings.validation_step)
 
 
-def begin_with(net: LightNet, run: Path) -> None:
-    """Give a network the averaged weights of a run. Raises UsageError where there are none, or their layers have other sizes."""
-    state = checkpoints.load(run)
-    if state is None:
-        raise UsageError(f"no checkpoint in {run} to begin with")
+def begin_with(net: LightNet, initial: Path) -> None:
+    """Give a network a run's averaged weights, or shipped ones. Raises UsageError where there are none, or their layers have other
+    sizes, HeadwireError where the file is none of ``light``'s.
+    """
+    if initial.is_file():
+        shipped = {name: torch.from_numpy(array) for name, array in read_weights(initial)[0].items()}
+        weights = {name: value for name, value in shipped.items() if not name.endswith(".range")}
+    else:
+        state = checkpoints.load(initial)
+        if state is None:
+            raise UsageError(f"no checkpoint in {initial} to begin with")
+        weights = state["averages"].get("light", {})
     try:
-        other = net.load_state_dict(state["averages"]["light"], strict=False).unexpected_keys
-    except (RuntimeError, KeyError) as error:
-        raise UsageError(f"the network in {run} has other layers than the one to train: begin without it") from error
-    if other:
-        raise UsageError(f"the network in {run} has layers that this one has not: begin without it")
+        other = net.load_state_dict(weights, strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise UsageError(
+            f"the network in {initial} has other layers than the one to train: begin without it"
+        ) from error
+    if other or not weights:
+        raise UsageError(f"the network in {initial} has layers that this one has not: begin without it")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Batches for ``light``: crops around what matters, mirrored and recoloured, from the triples of ``training.light_triples``."""
+"""Batches for ``light`` from the triples of ``training.light_triples``: crops around what matters, turned, mirrored, recoloured."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.face_model import FaceModel
+from codec.motion_grid import GRID
 from codec.parameters import SIZE, Floats
 from codec.raster import rasterise
 from models.light_inputs import CELL, Geometry
@@ -25,6 +27,9 @@ _FOREHEAD, _CHIN = 10, 152
 PLACES = ("mouth", "eyes", "hair", "body", "anywhere")
 SHARES = (0.27, 0.22, 0.17, 0.14, 0.2)
 """How often a crop lies around each place."""
+
+TURN, ZOOM = 0.35, 0.22
+"""Most that a turned picture is turned, radians, and enlarged or reduced, as a logarithm."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,19 @@ class LightBatch:
 class LightSource:
     """Makes batches. A sample depends on seed, step and slot, and on what has been prepared.
 
-    weights: how often each of ``KINDS`` is drawn, beside its share among what is there.
+    weights: how often each of ``KINDS`` is drawn, beside its share among what is there. turned: share of the samples that are
+    turned and resized.
     """
 
     def __init__(
-        self, triples: Sequence[Triples], seed: int = 0, weights: Sequence[float] = (1, 1, 1), crop: int = CROP
+        self,
+        triples: Sequence[Triples],
+        seed: int = 0,
+        weights: Sequence[float] = (1, 1, 1),
+        crop: int = CROP,
+        turned: float = 0.0,
     ) -> None:
-        self.triples, self.seed, self.crop = list(triples), seed, crop
+        self.triples, self.seed, self.crop, self.turned = list(triples), seed, crop, turned
         self._model = FaceModel.load()
         self._geometry = Geometry(self._model)
         count = np.array([len(t.frames["number"]) for t in self.triples], np.float64)
@@ -80,20 +91,29 @@ class LightSource:
         shown, truth = _tensor(t.shown[index][None]), _tensor(t.truth[index][None])
         return LightBatch(shown, truth, torch.from_numpy(self.geometry(t, index))[None])
 
-    def geometry(self, t: Triples, index: int) -> Floats:
-        """(12, 64, 64)."""
-        vertices = t.frames["vertices"][index]
-        visibility = rasterise(vertices, self._model.triangles)
-        return self._geometry(visibility, vertices, t.frames["photo_vertices"][index], t.frames["control"][index])
+    def geometry(self, t: Triples, index: int, turn: Turn | None = None) -> Floats:
+        """(12, 64, 64), of the frame as it is or turned."""
+        meshes = [t.frames[name][index] for name in ("vertices", "photo_vertices")]
+        control = t.frames["control"][index]
+        if turn is not None:
+            meshes, control = [turn.mesh(m) for m in meshes], turn.field(control)
+        visibility = rasterise(meshes[0], self._model.triangles)
+        return self._geometry(visibility, meshes[0], meshes[1], control)
 
     def _sample(self, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], Floats]:
         number = int(rng.choice(len(self.triples), p=self._probability))
         t = self.triples[number]
         index = int(rng.choice(len(self._within[number]), p=self._within[number]))
-        top, left = self._corner(t.frames["vertices"][index], rng)
+        vertices, pictures, turn = t.frames["vertices"][index], [t.shown[index], t.truth[index]], None
+        if rng.random() < self.turned:
+            middle = vertices[:, :2].mean(0) + rng.uniform(-24, 24, 2)
+            turn = Turn(middle, rng.uniform(-TURN, TURN), float(np.exp(rng.uniform(-ZOOM, ZOOM))))
+            vertices, pictures = turn.mesh(vertices), [turn.picture(p) for p in pictures]
+        top, left = self._corner(vertices, rng)
         side = self.crop
-        geometry = self.geometry(t, index)[:, top // CELL : (top + side) // CELL, left // CELL : (left + side) // CELL]
-        pair = np.stack([x[index][top : top + side, left : left + side] for x in (t.shown, t.truth)]).astype(np.float32)
+        cells = (slice(top // CELL, (top + side) // CELL), slice(left // CELL, (left + side) // CELL))
+        geometry = self.geometry(t, index, turn)[:, *cells]
+        pair = np.stack([p[top : top + side, left : left + side] for p in pictures]).astype(np.float32)
         if rng.random() < 0.5:
             pair, geometry = pair[:, :, ::-1], mirrored(geometry)
         pair = recoloured(pair, rng)
@@ -120,6 +140,41 @@ class LightSource:
         corner = middle - side / 2 + rng.uniform(-24, 24, 2)
         left, top = (int(v) // CELL * CELL for v in np.clip(corner, 0, SIZE - side))
         return top, left
+
+
+class Turn:
+    """A frame turned by ``angle`` radians and enlarged ``zoom`` times about ``middle`` (x, y), px; pixel centres at halves."""
+
+    def __init__(self, middle: NDArray[Any], angle: float, zoom: float) -> None:
+        c, s = zoom * np.cos(angle), zoom * np.sin(angle)
+        self._linear, self._zoom = np.array([[c, -s], [s, c]]), zoom
+        self._offset = middle - self._linear @ middle
+
+    def mesh(self, vertices: Floats) -> Floats:
+        """(N, 3) -> (N, 3)."""
+        out = vertices * np.float32(self._zoom)
+        out[:, :2] = vertices[:, :2] @ self._linear.T + self._offset
+        return out
+
+    def picture(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(256, 256, 3) -> the same; beyond the border the picture is mirrored."""
+        return self._warped(picture, 1, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)
+
+    def field(self, control: Floats) -> Floats:
+        """(16, 16, 2) px -> the same."""
+        moved = self._warped(control, SIZE // GRID, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        return np.asarray(moved @ self._linear.T, np.float32)
+
+    def _warped(self, values: NDArray[Any], cell: int, kernel: int, border: int) -> Any:
+        half = np.full(2, 0.5)
+        offset = self._linear @ half + self._offset / cell - half
+        return cv2.warpAffine(
+            np.ascontiguousarray(values),
+            np.c_[self._linear, offset],
+            values.shape[1::-1],
+            flags=kernel,
+            borderMode=border,
+        )
 
 
 def mirrored(geometry: Floats) -> Floats:

@@ -1,9 +1,10 @@
 """Still faces still, moving faces on time: a filter on the 35 numbers.
 
-Each number has its own one-pole filter, whose gain rises with how far the number has moved, measured by that number's
-own noise: what stays within the noise is averaged over several frames, what leaves it is followed at once (the idea of
-the one-euro filter, with the innovation in the place of the speed). The noise is learned on the way, as a low quantile
-of the second difference, which movement hardly touches.
+A one-pole filter whose gain rises with how far the numbers have moved, each measured by its own noise: what stays within the
+noise is averaged over several frames, what leaves it is followed at once (the idea of the one-euro filter, with the innovation
+in the place of the speed). All numbers share the gain, because in a fit camera and expression make up for each other's noise:
+filtered each by itself, the noise of both shows. The noise is learned on the way, as a low quantile of the second difference,
+which movement hardly touches.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ _QUANTILE_OF_NOISE = 0.524
 @dataclass(frozen=True)
 class SmoothingSettings:
     """rest: gain within the noise. knee: innovation, in standard deviations of the noise, at which the gain is half way
-    to 1. rate: how fast the noise is learned, per frame. expression, scale, rotation, translation: the noise assumed at first,
+    to 1. together: power of the mean over the numbers' innovations; high: the one that moved farthest decides for all. rate: how
+    fast the noise is learned, per frame. expression, scale, rotation, translation: the noise assumed at first,
     in the units of the parameters, scale as a share.
     """
 
     rest: float = 0.2
-    knee: float = 5.0
+    knee: float = 4.5
+    together: float = 3.0
     rate: float = 0.07
     expression: float = 0.06
     scale: float = 0.001
@@ -68,8 +71,10 @@ class Smoother:
             return parameters
         self._track(now)
         innovation = now - self._state
-        ratio = (innovation / (self.settings.knee * np.maximum(self._noise, 1e-9))) ** 2
-        gain = self.settings.rest + (1.0 - self.settings.rest) * ratio / (1.0 + ratio)
+        s = self.settings
+        moved = np.abs(innovation) / (s.knee * np.maximum(self._noise, 1e-9))
+        ratio = float((moved**s.together).mean() ** (2.0 / s.together))
+        gain = s.rest + (1.0 - s.rest) * ratio / (1.0 + ratio)
         self._state = self._state + gain * innovation
         return FrameParameters.from_vector(self._state.astype(np.float32), parameters.window, parameters.confidence)
 

@@ -21,6 +21,9 @@ from transport.process import stop_signals
 from transport.signalling_server import SignallingServer
 
 DEMO_FOLDER = Path("demo")
+SAID = "headwire: "
+"""What an end's own words on standard error begin with."""
+
 _END_PATIENCE_S = 10.0
 
 
@@ -113,11 +116,20 @@ async def _call(settings: DemoSettings, play: Path, start: float, work: Path, qu
                 await _watch(ends, stopped, settings.seconds, quiet)
             finally:
                 words = await asyncio.gather(*(_finish(end) for end in ends))
-    failed = [(text, end.returncode or 1) for end, text in zip(ends, words, strict=True) if end.returncode]
-    if failed and not stopped.is_set():
-        text, code = max(failed, key=lambda end: bool(end[0]))
-        raise _Failed(text.removeprefix("headwire: ") or f"an end of the call ended with code {code}", code)
+    codes = [end.returncode or 0 for end in ends]
+    if any(codes) and not stopped.is_set():
+        raise failure(codes, words)
     return _merge(json.loads((work / "send.json").read_text()), json.loads((work / "receive.json").read_text()))
+
+
+def failure(codes: list[int], words: list[str]) -> HeadwireError:
+    """What to say of a call of which an end failed: that end's own words, where it has any.
+
+    codes: exit codes of receiver and sender. words: what each said in the end; empty: nothing.
+    """
+    failed = [(text, name, code) for name, text, code in zip(("receiver", "sender"), words, codes, strict=True) if code]
+    text, name, code = max(failed, key=lambda end: bool(end[0]))
+    return _Failed(text or f"the call's {name} ended with code {code} and said nothing", code)
 
 
 class _Failed(HeadwireError):
@@ -165,7 +177,7 @@ async def _watch(
 
 
 async def _finish(end: asyncio.subprocess.Process) -> str:
-    """Let an end finish, ask it to, then make it. Returns its last line on standard error."""
+    """Let an end finish, ask it to, then make it. Returns its last words on standard error, not counting what others wrote there."""
     assert end.stderr is not None
     errors = asyncio.ensure_future(end.stderr.read())
     for number in (None, signal.SIGINT, signal.SIGKILL):
@@ -176,8 +188,8 @@ async def _finish(end: asyncio.subprocess.Process) -> str:
             break
         except TimeoutError:
             continue
-    lines = (await errors).decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    lines = (await errors).decode(errors="replace").splitlines()
+    return next((line.removeprefix(SAID) for line in reversed(lines) if line.startswith(SAID)), "")
 
 
 def _merge(sent: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.call import DemoSettings, run_demo
+from bench.call import DemoSettings, failure, run_demo
 from bench.motion_call import measured
 from codec.errors import HeadwireError, UsageError
 from receiver.pipeline import ReceiveSettings, _Receiver
@@ -122,6 +122,15 @@ def test_a_call_gives_every_figure_and_frames_arrive_in_time():
     assert 1000 < got["reference_bytes"] <= 9000
     payload = got["payload_kbps"] * got["seconds"] / 8
     assert got["wire_kbps_forward"] * got["seconds"] / 8 > payload + 28 * got["frames_sent"] / 1000
+
+
+def test_what_failed_is_told_in_the_words_of_the_end_that_failed():
+    assert str(failure([0, 2], ["the network is slow", "no such clip"])) == "no such clip"
+    assert str(failure([1, 1], ["", "the other end left"])) == "the other end left"
+    assert str(failure([-11, 0], ["", "the receiver does not answer"])) == (
+        "the call's receiver ended with code -11 and said nothing"
+    )
+    assert [failure([0, code], ["", ""]).exit_code for code in (2, 1, -11)] == [2, 1, 1]
 
 
 def test_motion_rides_along_and_the_picture_comes_nearer_to_the_cameras():

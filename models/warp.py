@@ -22,6 +22,7 @@ from models.falloff import SHARES
 from models.generator import DrivingFrame, Generator
 from models.layers import Layers
 from models.openings import Openings, darken
+from models.other_half import OtherHalf, Symmetry
 from models.regions import Regions, Share, join
 from models.surround import ATTACH, CELL, CELLS, between_windows, extend, rigid
 
@@ -54,7 +55,8 @@ class FaceMesh(Protocol):
 @dataclass(frozen=True)
 class Photo:
     """A photo in the memory. vertices: (478, 3), its own posed mesh, pixels, and normals: (478, 3), towards the viewer
-    where z is negative. dark: (3,), the inside of its mouth, RGB. enlarged: (512, 512, 3), the picture (Lanczos).
+    where z is negative. dark: (3,), the inside of its mouth, RGB. enlarged: (512, 512, 3), the picture (Lanczos). half: what it
+    lacks of the face, where the other half has it.
     """
 
     reference: ReferenceFrame
@@ -62,6 +64,7 @@ class Photo:
     normals: Floats
     dark: Floats
     enlarged: NDArray[np.uint8]
+    half: OtherHalf | None = None
 
 
 FACE_LIMIT = 5.0
@@ -87,6 +90,7 @@ class Warp(Generator):
         self.pull = DRAWN_IN
         self.openings = Openings(self.triangles)
         self.regions = Regions(face_model.mean, self.triangles)
+        self.symmetry = Symmetry(face_model.mean, self.triangles)
         self.photos: dict[int, Photo] = {}
         self._latest: Photo | None = None
         self._fading = Fading()
@@ -107,7 +111,8 @@ class Warp(Generator):
         side = ENLARGED * SIZE
         enlarged = cv2.resize(reference.picture, (side, side), interpolation=cv2.INTER_LANCZOS4)
         normals = _normals(vertices, self.triangles)
-        photo = Photo(reference, vertices, normals, dark, np.asarray(enlarged, np.uint8))
+        half = self.symmetry.half(reference.picture, vertices, normals)
+        photo = Photo(reference, vertices, normals, dark, np.asarray(enlarged, np.uint8), half)
         before = self.photos.pop(reference.photo_id, None)
         self.photos[reference.photo_id] = photo
         refitted = before is not None and before.reference.picture is reference.picture
@@ -240,6 +245,11 @@ class Warp(Generator):
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         picture = np.asarray(moved, np.uint8)
         darken(picture, dark, photo.dark)
+        if photo.half is not None:
+            vertices = np.ascontiguousarray(frame.vertices, np.float32)
+            self.symmetry.fill(
+                picture, photo.half, photo.enlarged, frame.visibility, _normals(vertices, self.triangles)
+            )
         if frame.motion is not None:
             for region, chosen in ((Region.MOUTH, frame.motion.mouth), (Region.EYES, frame.motion.eyes)):
                 own = self.photos.get(chosen)

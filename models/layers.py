@@ -27,6 +27,9 @@ NEAR = (1.0, 5.0)
 FOREIGN = (10.0, 30.0)
 """Grey values by which a pixel differs from the background if it is none, from which on it may, and from which it does."""
 
+BEYOND = 4.0
+"""Pixels beyond a photo's upper edge from which on only the background is shown: hair that the edge cuts would go on as streaks."""
+
 HALF = SIZE // 2
 
 _SURE = 0.08
@@ -90,7 +93,7 @@ class Layers:
         there, _ = self._behind(photo.parameters.window)
         behind = cv2.remap(there, place, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out = picture.copy()
-        _compose(out, person, behind, background, known, triangle)
+        _compose(out, person, behind, background, known, triangle, source)
         return out
 
     def beside(self, camera: Picture, source: Floats, photo: ReferenceFrame, window: Window) -> tuple[float, Floats]:
@@ -169,13 +172,16 @@ def _filled(picture: Floats, known: Floats) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True)
-def _compose(picture, person, behind, background, known, triangle):  # type: ignore[no-untyped-def]
-    """In place: the share that is not the person's, from the background there was to the one there is."""
+def _compose(picture, person, behind, background, known, triangle, source):  # type: ignore[no-untyped-def]
+    """In place: the share that is not the person's, from the background there was to the one there is; above the photo all of it."""
     for j in range(picture.shape[0]):
         for i in range(picture.shape[1]):
             share = (np.float32(1.0) - person[j, i]) * known[j, i]
-            if triangle[j, i] >= 0 or share <= 0:
+            beyond = min(np.float32(1.0), -source[j, i, 1] / np.float32(BEYOND)) * known[j, i]
+            if triangle[j, i] >= 0 or (share <= 0 and beyond <= 0):
                 continue
             for k in range(3):
                 value = picture[j, i, k] + share * (background[j, i, k] - behind[j, i, k])
+                if beyond > 0:
+                    value += beyond * (background[j, i, k] - value)
                 picture[j, i, k] = np.uint8(min(max(value + np.float32(0.5), np.float32(0)), np.float32(255)))

@@ -98,6 +98,26 @@ def test_what_another_photo_saw_behind_her_is_known(seen):
     assert errors[1] < 0.5 * errors[0]
 
 
+def test_above_a_photo_that_cuts_her_head_there_is_background(seen):
+    picture, fit = seen
+    down = np.array((0, 60), np.float32)
+    cut, whole = photo(moved(picture, PLACES + down), fit), photo(picture, fit, 1)
+    layers = Layers()
+    layers.add(cut)
+    layers.add(whole)
+    source = PLACES - down
+    streaks = moved(cut.picture, source)
+    out = layers.apply(streaks, source, cut, NO_MESH, Window())
+    above = PersonFinder().mask(picture) < 0.01
+    above[50:] = False
+    hair = above & (np.abs(streaks.astype(int) - picture).mean(2) > 25)
+    assert hair.sum() > 300
+    assert (
+        np.abs(out[hair].astype(int) - picture[hair]).mean()
+        < 0.3 * np.abs(streaks[hair].astype(int) - picture[hair]).mean()
+    )
+
+
 def test_a_photo_that_was_not_added_is_shown_as_it_is(seen):
     layers = Layers()
     layers.add(photo(*seen))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from codec.parameters import SIZE, ReferenceFrame
+from codec.parameters import ReferenceFrame
 from codec.raster import rasterise
 from models.warp import Warp
 from tests.test_warp import IDENTITY, MODEL, driving, mesh, parameters

@@ -39,7 +39,7 @@ RATES = ("normal", "low", "lowest", "normal@1", "normal@6", "normal@0:off")
 
 FROZEN_BYTES = 7000
 _PHOTO_STARTS = (b"\x12", b"\x15")
-_FOLDERS = ("codec", "models", "receiver", "sender")
+_FOLDERS = ("codec", "models", "receiver", "sender", "bench/codec_painting.py")
 
 
 class Headwire(Codec):
@@ -60,6 +60,7 @@ class Headwire(Codec):
         self.rates = rates
         file = ZOO[model].weights if model in ZOO else None
         self.weights = (file,) if file else ()
+        self.beside = ("warp",) if model == "light" else ()
         self.about = f"Headwire, generator {model}"
 
     def check(self) -> None:
@@ -111,19 +112,19 @@ class Headwire(Codec):
         return Encoded(tuple(packets), fps, len(frames), note, delay, RETURN_KBPS)
 
     def decode(self, encoded: Encoded) -> Frames:
-        from codec.hwfile import Channel, HeadwireWriter, Message
         from receiver.files import decode_file
-        from training.dataset import frames
 
-        with _folder() as folder:
-            source, target = folder / "clip.hw", folder / "frames.mkv"
-            with HeadwireWriter(source, encoded.fps) as writer:
-                writer.frames = encoded.frames
-                for packet in encoded.packets:
-                    channel = {"parameters": Channel.PARAMETERS, "motion": Channel.MOTION}.get(packet.kind)
-                    writer.write(Message(channel or Channel.PHOTOS, packet.data))
+        with _coded_file(encoded) as (source, target):
             decode_file(source, target, self._model)
-            return np.stack(list(frames(target)))
+            return _read(target)
+
+    def decode_all(self, encoded: Encoded) -> dict[str, Frames]:
+        if not self.beside:
+            return super().decode_all(encoded)
+        from bench.codec_painting import decode_both
+
+        with _coded_file(encoded) as (source, target):
+            return {"warp": decode_both(source, target), self.name: _read(target)}
 
 
 class RawFloats(Codec):
@@ -245,6 +246,27 @@ def _write(path: Path, frames: Frames, fps: Fraction) -> None:
     with open_sink(str(path), fps=fps, realtime=False) as sink:
         for n, picture in enumerate(frames):
             sink.show(picture, float(n / fps))
+
+
+@contextmanager
+def _coded_file(encoded: Encoded) -> Iterator[tuple[Path, Path]]:
+    """The Headwire file, and where its pictures may be written."""
+    from codec.hwfile import Channel, HeadwireWriter, Message
+
+    with _folder() as folder:
+        source = folder / "clip.hw"
+        with HeadwireWriter(source, encoded.fps) as writer:
+            writer.frames = encoded.frames
+            for packet in encoded.packets:
+                channel = {"parameters": Channel.PARAMETERS, "motion": Channel.MOTION}.get(packet.kind)
+                writer.write(Message(channel or Channel.PHOTOS, packet.data))
+        yield source, folder / "frames.mkv"
+
+
+def _read(path: Path) -> Frames:
+    from training.dataset import frames
+
+    return np.stack(list(frames(path)))
 
 
 @contextmanager

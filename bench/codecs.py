@@ -106,7 +106,7 @@ class Codec(ABC):
 
     rates: what is measured where no rate is asked for. folders: of the project, whose code and data it runs; weights: files
     of ``models/weights`` that it needs. stream: of codecs that only decode differently the same word: one codes for all.
-    A new object decodes what another one encoded.
+    beside: of these the ones whose pictures ``decode_all`` has, too. A new object decodes what another one encoded.
     """
 
     name: str
@@ -115,6 +115,7 @@ class Codec(ABC):
     folders: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     stream: str | None = None
+    beside: tuple[str, ...] = ()
 
     def check(self) -> None:  # noqa: B027
         """Raises MissingCodecError where it cannot run here."""
@@ -130,6 +131,10 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, encoded: Encoded) -> Frames:
         """Exactly ``encoded.frames`` frames: what the viewer sees when each is due."""
+
+    def decode_all(self, encoded: Encoded) -> dict[str, Frames]:
+        """Codec -> what its ``decode`` gives: of this one, and of those ``beside`` it."""
+        return {self.name: self.decode(encoded)}
 
 
 def rtp_bytes(payload: int) -> int:

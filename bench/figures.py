@@ -13,12 +13,12 @@ from bench.compare import read_report
 from codec.errors import HeadwireError
 
 COLOURS = {
-    "warp": "#d6336c",
-    "warp, one photo": "#f06595",
-    "light": "#ae1065",
-    "light, one photo": "#c77ba5",
-    "headgan, one photo": "#e67700",
-    "raw": "#e8890c",
+    "warp": "#f08c00",
+    "warp, one photo": "#f0b25c",
+    "light": "#d6336c",
+    "light, one photo": "#f06595",
+    "headgan, one photo": "#5c3d2e",
+    "raw": "#a07855",
     "frozen": "#868e96",
     "av1": "#1971c2",
     "av1-aom": "#4dabf7",
@@ -27,20 +27,23 @@ COLOURS = {
     "h264": "#7048e8",
     "hevc": "#2f9e44",
 }
+"""As ``report.html`` has them."""
 OWN = ("warp", "light", "headgan")
 LABELS = {"lpips": "LPIPS (lower is better)", "psnr": "PSNR, dB (higher is better)", "ssim": "SSIM (higher is better)"}
 BITS = {"wire_kbps": "of the clip as it is", "wire_kbps_60s": "extrapolated to a call of 60 s"}
 _TICKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 METRICS = ("lpips", "psnr")
+FLOOR = "frozen"
+"""Drawn as a level, not as a point: what moves must be better than a picture that stands still."""
 
 
-def write_all(report: dict[str, Any], folder: Path) -> None:
-    """``quality-rate`` and ``quality-time``, each as SVG and PNG. Raises HeadwireError where they cannot be written."""
+def write_all(report: dict[str, Any], folder: Path, name: str = "quality") -> None:
+    """``NAME-rate`` and ``NAME-time``, each as SVG and PNG. Raises HeadwireError where they cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for ending in (".svg", ".png"):
-            rate_quality(report, folder / f"quality-rate{ending}")
-            call_time(report, folder / f"quality-time{ending}")
+            rate_quality(report, folder / f"{name}-rate{ending}")
+            call_time(report, folder / f"{name}-time{ending}")
     except OSError as error:
         raise HeadwireError(f"cannot write plots to {folder} ({error.strerror}): choose another folder") from error
 
@@ -57,7 +60,9 @@ def rate_quality(
             for name in dict.fromkeys(_series(row) for row in report["summary"]):
                 rows = [r for r in report["summary"] if _series(r) == name and r.get(metric) is not None]
                 points = sorted((row[which], row[metric]) for row in rows)
-                if points:
+                if points and name == FLOOR:
+                    panel.axhline(points[0][1], label=_label(name), color=COLOURS[name], linestyle=":")
+                elif points:
                     panel.plot(*zip(*points, strict=True), marker="o", label=_label(name), **_look(name))
             panel.set_xscale("log")
             panel.set_xlabel(f"kbps on the wire, {BITS.get(which, which)}")
@@ -132,21 +137,23 @@ def _look(name: str) -> dict[str, Any]:
         "markersize": 7 if bold else 4,
         "zorder": 3 if bold else 2,
         "linestyle": "--" if name.endswith("one photo") else "-",
+        "markerfacecolor": "white" if name.endswith("one photo") else COLOURS.get(name),
     }
 
 
 def _save(pyplot: Any, figure: Any, report: dict[str, Any], target: Path) -> None:
     longest = max((clip["frames"] / clip["fps"] for clip in report["clips"]), default=0.0)
-    figure.suptitle(f"{len(report['clips'])} clips of up to {longest:.3g} s, people nobody trained on", fontsize=11)
+    count = len(report["clips"])
+    figure.suptitle(f"{count} clip{'s' * (count != 1)} of up to {longest:.3g} s", fontsize=11)
     plain = {".png": {"Software": None}, ".svg": {"Date": None}}
     figure.savefig(target, dpi=130, metadata=plain.get(target.suffix))
     pyplot.close(figure)
 
 
 def main() -> None:
-    """``python -m bench.figures REPORT.json FOLDER``."""
-    source, target = sys.argv[1:3]
-    write_all(read_report(Path(source)), Path(target))
+    """``python -m bench.figures REPORT.json FOLDER [NAME]``."""
+    source, target, *name = sys.argv[1:4]
+    write_all(read_report(Path(source)), Path(target), *name)
 
 
 if __name__ == "__main__":

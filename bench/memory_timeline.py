@@ -22,6 +22,7 @@ from codec.errors import HeadwireError
 from codec.face_model import FaceModel
 from codec.motion import NONE, SEQUENCES, MotionDecoder
 from codec.parameters import Picture, Region
+from codec.photo import completes_picture
 from models.memory import PhotoMemory
 from receiver.film_style import colour
 from sender.capture import open_source
@@ -103,10 +104,12 @@ def memory_of(encoded: Encoded, model: FaceModel) -> tuple[list[Remembered], lis
         if packet.kind in ("photo", "photos"):
             size += len(packet.data)
             reference = memory.add(packet.data)
-            if reference is not None:
+            if reference is not None and completes_picture(packet.data):
                 own = (reference.photo_id, reference.region)
                 remembered.append(Remembered(time_s, *own, size, thumbnail(reference.picture)))
                 size = 0
+            elif reference is not None:  # the light of a photo that is there
+                size -= len(packet.data)
             if not uses and reference is not None:
                 uses.append(Use(0.0, reference.photo_id))
         elif packet.kind == "motion":
@@ -199,8 +202,8 @@ def _photos(panel: Any, timeline: Timeline) -> None:
 
     panel.set_axis_off()
     panel.set_ylim(0, 1)
-    width = timeline.seconds * 0.078
     photos = [r for r in timeline.remembered if r.region is Region.WHOLE]
+    width = timeline.seconds * min(0.078, 1 / max(1, len(photos)))
     middle = -width
     for number, photo in enumerate(photos):
         room = timeline.seconds - (len(photos) - number - 0.5) * width

@@ -40,23 +40,31 @@ def _batch(pictures: Pictures) -> Pictures:
     return pictures[None] if pictures.ndim == 3 else pictures
 
 
-def _eights(pictures: Pictures) -> list[Pictures]:
-    whole = _batch(pictures)
-    return [whole[n : n + 8] for n in range(0, len(whole), 8)]
+_AT_ONCE = {"alex": 8, "vgg": 1}
+"""Pictures that a network sees together. Several of VGG16's would fill no cache, and memory that the system has to hand out anew."""
 
 
 def l1(truth: Pictures, shown: Pictures) -> Figures:
     """Mean absolute difference, on the scale 0..255."""
-    a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
-    return np.asarray(np.abs(a - b).mean((1, 2, 3)), np.float64)
+    import cv2
+
+    return _means(truth, shown, cv2.NORM_L1)
 
 
 def psnr(truth: Pictures, shown: Pictures) -> Figures:
     """Peak signal-to-noise ratio over all three channels, dB; infinite for equal pictures."""
-    a, b = _batch(truth).astype(np.float32), _batch(shown).astype(np.float32)
-    error = np.asarray(((a - b) ** 2).mean((1, 2, 3)), np.float64)
+    import cv2
+
     with np.errstate(divide="ignore"):
-        return np.asarray(10 * np.log10(255.0**2 / error), np.float64)
+        return np.asarray(10 * np.log10(255.0**2 / _means(truth, shown, cv2.NORM_L2SQR)), np.float64)
+
+
+def _means(truth: Pictures, shown: Pictures, norm: int) -> Figures:
+    """A norm of each difference, over its pixels and channels; of 8 bits it is summed in whole numbers."""
+    import cv2
+
+    pairs = zip(_batch(truth), _batch(shown), strict=True)
+    return np.array([cv2.norm(a, b, norm) / a.size for a, b in pairs], np.float64)
 
 
 def ssim(truth: Pictures, shown: Pictures) -> Figures:
@@ -97,7 +105,9 @@ def similarities(truth: Pictures, shown: Pictures) -> tuple[Figures, Figures]:
 
 def _centred(picture: Any) -> tuple[Any, Any]:
     """Without its mean colour, and that: single precision is then enough for the difference of two squares."""
-    mean = picture.mean((0, 1)).astype(np.float32)
+    import cv2
+
+    mean = np.array(cv2.mean(picture)[:3], np.float32)
     return picture.astype(np.float32) - mean, mean
 
 
@@ -115,7 +125,7 @@ def _similarity(a: Any, of_a: Any, b: Any, of_b: Any) -> tuple[Any, Any]:
     contrast = (2 * vab + c2) / (spread + c2)
     ma, mb = ma + of_a, mb + of_b
     whole = (2 * ma * mb + c1) / (ma * ma + mb * mb + c1) * contrast
-    return whole.mean((0, 1), dtype=np.float64), contrast.mean((0, 1), dtype=np.float64)
+    return np.array(cv2.mean(whole)[:3]), np.array(cv2.mean(contrast)[:3])
 
 
 def _halved(x: Any) -> Any:
@@ -151,12 +161,16 @@ class Lpips:
 
     def known(self, pictures: Pictures) -> list[list[Any]]:
         """Pictures with which others will be compared, more than once perhaps: see ``from_known``. AlexNet's take 2.6 MB each."""
-        return [self._units(self.embed(some)) for some in _eights(pictures)]
+        return [self.units(self.embed(some)) for some in self._few(pictures)]
 
     def from_known(self, known: list[list[Any]], shown: Pictures) -> Figures:
         """LPIPS distance of each of ``shown`` to that of the pictures of which ``known`` was told."""
-        pairs = zip(known, _eights(shown), strict=True)
-        return np.concatenate([self._distance(one, self._units(self.embed(some))) for one, some in pairs])
+        pairs = zip(known, self._few(shown), strict=True)
+        return np.concatenate([self.distance(one, self.units(self.embed(some))) for one, some in pairs])
+
+    def _few(self, pictures: Pictures) -> list[Pictures]:
+        whole, count = _batch(pictures), _AT_ONCE[self.net]
+        return [whole[n : n + count] for n in range(0, len(whole), count)]
 
     def embed(self, pictures: Pictures) -> list[Any]:
         """The activations of a few pictures, five (N, C, H, W), to be compared with those of others: VGG16's take 16 to 32 MB
@@ -169,18 +183,19 @@ class Lpips:
 
     def between(self, truth: list[Any], shown: list[Any]) -> Figures:
         """LPIPS distance of each pair of what ``embed`` gave."""
-        return self._distance(self._units(truth), self._units(shown))
+        return self.distance(self.units(truth), self.units(shown))
 
-    def _units(self, features: list[Any]) -> list[Any]:
-        """Each pixel's activations, of length 1."""
+    def units(self, embedded: list[Any]) -> list[Any]:
+        """Each pixel's activations of what ``embed`` gave, of length 1: what ``distance`` compares."""
         import torch
 
         with torch.inference_mode():
             return [
-                x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10) for x in (y.float() for y in features)
+                x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10) for x in (y.float() for y in embedded)
             ]
 
-    def _distance(self, truth: list[Any], shown: list[Any]) -> Figures:
+    def distance(self, truth: list[Any], shown: list[Any]) -> Figures:
+        """LPIPS distance of each pair of what ``units`` gave."""
         import torch
 
         with torch.inference_mode():

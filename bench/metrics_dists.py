@@ -66,18 +66,31 @@ class Dists:
 
     def between(self, truth: list[Any], shown: list[Any]) -> Figures:
         """DISTS of each pair of what ``embed`` gave."""
+        return self.distance(self.moments(truth), self.moments(shown))
+
+    def moments(self, embedded: list[Any]) -> list[tuple[Any, Any, Any]]:
+        """Of each channel of what ``embed`` gave: (N, H W, C) without its mean, the mean and the variance, (N, C)."""
         import torch
 
         with torch.inference_mode():
-            similar = torch.zeros(len(truth[0]))
-            for one, other, alpha, beta in zip(truth, shown, self._alpha, self._beta, strict=True):
-                first, second = one.float().flatten(2), other.float().flatten(2)
-                m, n = first.mean(2), second.mean(2)
-                texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
+            out = []
+            for x in embedded:
+                rows = x.permute(0, 2, 3, 1).flatten(1, 2).float()
+                mean = rows.mean(1)
                 # single precision: of deviations, not of squares, whose differences would be noise
-                first, second = first - m[..., None], second - n[..., None]
-                spread = (first * first).mean(2) + (second * second).mean(2)
-                structure = (2 * (first * second).mean(2) + _STABLE) / (spread + _STABLE)
+                rows = rows - mean[:, None]
+                out.append((rows, mean, (rows * rows).mean(1)))
+            return out
+
+    def distance(self, truth: list[tuple[Any, Any, Any]], shown: list[tuple[Any, Any, Any]]) -> Figures:
+        """DISTS of each pair of what ``moments`` gave."""
+        import torch
+
+        with torch.inference_mode():
+            similar = torch.zeros(len(truth[0][1]))
+            for (first, m, v), (second, n, w), alpha, beta in zip(truth, shown, self._alpha, self._beta, strict=True):
+                texture = (2 * m * n + _STABLE) / (m * m + n * n + _STABLE)
+                structure = (2 * (first * second).mean(1) + _STABLE) / (v + w + _STABLE)
                 similar += (alpha * texture + beta * structure).sum(1)
             return np.asarray(1.0 - similar.double().numpy())
 

@@ -38,8 +38,9 @@ SCHEMA = "headwire-quality/2"
 CODECS = ("warp", "light", "headgan", "frozen", "raw", "av1", "av1-aom", "vp9", "vp8", "h264", "hevc")
 SECONDS = 5.0
 EVERY = 5
-LONG_SECONDS, LONG_EVERY = 120.0, 25
-"""The defaults for ``--clips long``."""
+LONG_SECONDS, LONG_EVERY = 120.0, 19
+"""The defaults for ``--clips long``. Every 25th frame would always be one that a video codec at 8 Hz has just coded, never one that it
+repeats."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import canonical, quality_metrics
 from bench.canonical import Weights
-from bench.codecs import Codec, Encoded, Frames, create_codec, sanity
+from bench.codecs import Encoded, Frames, create_codec, sanity
 from bench.quality_clips import ClipFrames, load_clip
 from bench.quality_metrics import Meter, Truth
 from codec.errors import HeadwireError
@@ -91,19 +91,21 @@ def measure(task: Task, tell: Callable[[str], None]) -> Measured:
     done.clip = {"name": name, "sha256": clip.sha256, "frames": len(clip.frames), "fps": tidy(float(clip.fps))}
     bench = _Clip(clip, meter(task.weights), task, Cells(task.kept))
     done.strips[name, "", ""] = bench.original()
-    for codec, rate in task.pairs:
+    cells, failures = {}, {}
+    for codec, rate in bench.order:
         tell(f"{name} {codec} {rate}")
         try:
-            cell, strip, features = bench.cell(codec, rate)
+            cells[codec, rate], strip, features = bench.cell(codec, rate)
         except DiskError:
             raise
         except Exception as error:  # noqa: BLE001 - a codec may fail in any way: that is its cell's failure, and told
             why = str(error) if isinstance(error, HeadwireError) else f"{type(error).__name__}: {error}"
-            done.failures.append({"clip": name, "codec": codec, "rate": rate, "why": why})
+            failures[codec, rate] = {"clip": name, "codec": codec, "rate": rate, "why": why}
             continue
-        done.cells.append(cell)
         done.strips[name, codec, rate] = strip
         done.features[name, codec, rate] = features
+    done.cells = [cells[pair] for pair in task.pairs if pair in cells]
+    done.failures = [failures[pair] for pair in task.pairs if pair in failures]
     return done
 
 
@@ -177,7 +179,12 @@ class _Clip:
         self._clip, self._meter, self._every, self._kept = clip, meter, task.every, kept
         self._weights = canonical.versions(task.weights)
         self._truth: Truth | None = None
+        self._codecs = {name: create_codec(name) for name, _ in task.pairs}
         self._coded: dict[tuple[str, str], Encoded] = {}
+        self._shown: dict[tuple[str, str], Frames] = {}
+        streams = [self._stream(*pair) for pair in task.pairs]
+        self.order = sorted(task.pairs, key=lambda pair: streams.index(self._stream(*pair)))
+        """The cells, those of one stream together: then what is decoded for two need not be kept for long."""
 
     def original(self) -> Path:
         """The strip of the original."""
@@ -188,18 +195,11 @@ class _Clip:
 
     def cell(self, codec: str, rate: str) -> tuple[dict[str, Any], Path, dict[str, Any]]:
         """Figures, pictures, features. Raises HeadwireError where the codec fails or cheats."""
-        runs = create_codec(codec)
-        files = [f"{_WEIGHTS}/{file}" for file in runs.weights]
-        code = code_version((*runs.folders, *files, f"{type(runs).__module__.replace('.', '/')}.py"))
-        missing = sorted(self._meter.missing)
-        described = json.dumps(
-            [self._clip.sha256, self._clip.name, codec, rate, self._every, missing, self._weights, code]
-        )
-        key = hashlib.sha256(described.encode()).hexdigest()[:32]
+        key = self._key(codec, rate)
         cell = self._kept.read(key)
         if cell is None:
-            encoded = self._encoded(runs, rate)
-            shown = create_codec(codec).decode(encoded)
+            encoded = self._encoded(codec, rate)
+            shown = self._decoded(codec, rate, encoded)
             sanity(encoded, self._clip.frames, shown)
             if self._truth is None:
                 self._truth = self._meter.truth(self._clip.frames, self._every)
@@ -213,12 +213,37 @@ class _Clip:
             self._kept.keep(key, cell)
         return cell, self._kept.strip(key), self._kept.features(key)
 
-    def _encoded(self, codec: Codec, rate: str) -> Encoded:
+    def _key(self, codec: str, rate: str) -> str:
+        runs = self._codecs[codec]
+        files = [f"{_WEIGHTS}/{file}" for file in runs.weights]
+        code = code_version((*runs.folders, *files, f"{type(runs).__module__.replace('.', '/')}.py"))
+        missing = sorted(self._meter.missing)
+        described = json.dumps(
+            [self._clip.sha256, self._clip.name, codec, rate, self._every, missing, self._weights, code]
+        )
+        return hashlib.sha256(described.encode()).hexdigest()[:32]
+
+    def _stream(self, codec: str, rate: str) -> tuple[str, str]:
+        return self._codecs[codec].stream or codec, rate
+
+    def _encoded(self, codec: str, rate: str) -> Encoded:
         """As ``codec`` codes it, or as one of the same stream did."""
-        which = (codec.stream or codec.name, rate)
+        which = self._stream(codec, rate)
         if which not in self._coded:
-            self._coded[which] = codec.encode(self._clip.frames, self._clip.fps, rate)
+            self._coded[which] = self._codecs[codec].encode(self._clip.frames, self._clip.fps, rate)
         return self._coded[which]
+
+    def _decoded(self, codec: str, rate: str, encoded: Encoded) -> Frames:
+        """As ``codec`` shows it, or as one of the same stream that is to be measured, too, has painted it on its way."""
+        for name, runs in self._codecs.items():
+            wanted = codec in runs.beside and (name, rate) in self.order
+            if wanted and (codec, rate) not in self._shown and self._kept.read(self._key(name, rate)) is None:
+                try:
+                    self._shown |= {(of, rate): shown for of, shown in create_codec(name).decode_all(encoded).items()}
+                except Exception:  # noqa: BLE001 - it fails again when its own cell is measured, and that is told
+                    continue
+        shown = self._shown.pop((codec, rate), None)
+        return create_codec(codec).decode(encoded) if shown is None else shown
 
 
 def _cell(

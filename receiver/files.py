@@ -13,6 +13,7 @@ from codec.hwfile import Channel, HeadwireReader
 from codec.motion import SEQUENCES
 from codec.parameters import Floats, FrameParameters
 from models.backdrop import Backdrop
+from models.generator import Generator
 from models.zoo import create
 from receiver.file_sound import file_sound
 from receiver.painter import FacePainter
@@ -22,10 +23,10 @@ LONGEST_BUNDLE = 4
 ENDINGS = (".mp4", ".mkv", ".y4m")
 
 
-def decode_file(source: Path, target: Path, model_name: str, background: str | None = None) -> dict[str, Any]:
+def decode_file(source: Path, target: Path, model: str | Generator, background: str | None = None) -> dict[str, Any]:
     """Decode ``source`` into ``target``; exactly one picture for each frame packet, in order, at the file's rate.
 
-    background: ``blur`` or a picture file, in place of the sender's room.
+    model: a generator's name, or one that has seen nothing yet. background: ``blur`` or a picture file, in place of the sender's room.
 
     Sound that the file has goes into the video, and to a generator that hears. A damaged packet repeats the last picture and
     is counted. Raises UsageError for an impossible target, BitstreamError for a file that is not Headwire's or holds no photo.
@@ -34,7 +35,7 @@ def decode_file(source: Path, target: Path, model_name: str, background: str | N
         raise UsageError(f"cannot decode to {target}: the name must end in one of {', '.join(ENDINGS)}")
     reader = HeadwireReader(source)
     face_model = FaceModel.load()
-    generator = create(model_name, face_model)
+    generator = create(model, face_model) if isinstance(model, str) else model
     backdrop = None if background is None else Backdrop(background)
     painter = FacePainter(generator, face_model, backdrop=backdrop)
     damaged, early = 0, 0

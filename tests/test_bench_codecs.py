@@ -69,6 +69,17 @@ def test_thinned_frames_are_even_and_begin_with_the_first():
     assert set(np.diff(eight)) == {3, 4}
 
 
+@pytest.mark.parametrize("rate", ["normal", "lowest@0:off"])
+def test_light_and_warp_in_one_pass_are_what_their_files_show(rate: str):
+    frames = load_clip(demo_clip(), 2.0, CLIPS["wolfgang"].start_s).frames
+    encoded = create_codec("warp").encode(frames, FPS, rate)
+    both = create_codec("light").decode_all(encoded)
+    assert set(both) == {"light", *create_codec("light").beside}
+    for name, shown in both.items():
+        np.testing.assert_array_equal(shown, create_codec(name).decode(encoded))
+    assert not np.array_equal(both["light"], both["warp"])
+
+
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "av1-aom"])
 def test_video_there_and_back(name: str):
     codec = create_codec(name)

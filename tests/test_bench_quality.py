@@ -7,17 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
 import pytest
 
-from bench import codecs, quality, quality_cells
+from bench import codec_program, codecs, quality, quality_cells
+from bench.codec_video import _slots
 from bench.codecs import Frames
 from bench.quality import Options
 from bench.quality_cells import code_version
@@ -41,6 +42,14 @@ TOLERANCE |= {"nme": 0.02, "flicker": 0.25, "sharpness": 0.25, "face_found": 0.0
 """Room for another CPU: 8 bits in place of float32 change what ``light`` shows by 0.06 grey levels and 0.001 dB. None for a broken
 picture."""
 OWN_RATES = ("normal@0:off", "lowest@0:off", "normal@0:auto")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ffmpeg_program() -> Iterator[None]:
+    """What is measured here must not depend on whether this machine has one with libaom."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(codec_program.VARIABLE, "no such program")
+        yield
 
 
 @cache
@@ -330,28 +339,44 @@ def test_cells_depend_on_the_weights_that_their_codec_runs_with(tmp_path: Path, 
 
 
 class Twin(Cheat):
-    """One of two codecs of one stream."""
+    """One of two codecs of one stream; ``other`` has what ``one`` shows on its way."""
 
-    stream, coded = "twins", 0
+    stream = "twins"
+    did: ClassVar[list[str]] = []
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, breaks: bool = False) -> None:
+        self.name, self._breaks = name, breaks
+        self.beside = ("one",) if name == "other" else ()
 
     def encode(self, frames: Frames, fps: Fraction, rate: str) -> codecs.Encoded:
-        Twin.coded += 1
+        self.did.append("encode")
         return codecs.create_codec("frozen").encode(frames, fps, "photo")
 
     def decode(self, encoded: codecs.Encoded) -> Frames:
+        self.did.append(self.name)
+        if self._breaks:
+            raise HeadwireError("no picture")
         return codecs.create_codec("frozen").decode(encoded)
 
+    def decode_all(self, encoded: codecs.Encoded) -> dict[str, Frames]:
+        return dict.fromkeys((*self.beside, self.name), self.decode(encoded))
 
-def test_one_stream_is_coded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+
+@pytest.mark.parametrize(("breaks", "did"), [(False, ["other"]), (True, ["other", "one", "other"])])
+def test_one_stream_is_coded_and_decoded_once(
+    breaks: bool, did: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Twin, "did", [])
     for name in ("one", "other"):
-        monkeypatch.setitem(codecs.CODECS, name, (__name__, Twin.__name__, {"name": name}))
+        arguments = {"name": name, "breaks": breaks and name == "other"}
+        monkeypatch.setitem(codecs.CODECS, name, (__name__, Twin.__name__, arguments))
     path = written(tmp_path, "clip", clip().frames[:4], Fraction(25))
-    report = quality.run(path, ["one", "other"], options=Options(cache=tmp_path / "cells"))
-    assert [cell["codec"] for cell in report["cells"]] == ["one", "other"]
-    assert Twin.coded == 1
+    chosen = ["one", "frozen", "other"]
+    report = quality.run(path, chosen, options=Options(cache=tmp_path / "cells"))
+    assert Twin.did == ["encode", *did]
+    left = [name for name in chosen if not (breaks and name == "other")]
+    assert [cell["codec"] for cell in report["cells"]] == left, "in the order that was asked for"
+    assert [failure["codec"] for failure in report["failures"]] == (["other"] if breaks else [])
 
 
 def test_two_workers_measure_the_same(tmp_path: Path):
@@ -494,6 +519,15 @@ def test_points_belong_to_curves():
     assert series("warp", "normal") == series("warp", "low@6:auto") == "warp"
     assert series("warp", "lowest@0:off") == "warp, one photo"
     assert series("av1", "20@192:8") == "av1"
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30])
+@pytest.mark.parametrize("hertz", [8.0, 12.5])
+def test_long_calls_are_measured_in_step_with_no_codec(fps: int, hertz: float):
+    """A frame that a video codec repeats is as late among those that are measured as among all."""
+    coded = _slots(20 * fps, Fraction(fps), hertz)
+    late = np.array([n - max(slot for slot in coded if slot <= n) for n in range(20 * fps)])
+    assert late[:: quality.LONG_EVERY].mean() == pytest.approx(late.mean(), abs=0.15)
 
 
 def test_few_frames_for_the_slow_network():

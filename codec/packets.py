@@ -22,6 +22,8 @@ KEY_ACK = struct.Struct(">BH")
 
 TIME_UNIT_S = 0.004
 _TIMES = 256
+_OVERTAKEN = 64
+"""Units that a message may come late and still count as overtaken."""
 
 NOMINAL_FPS = 25.0
 
@@ -70,6 +72,23 @@ def unstamped(data: bytes, near_s: float) -> tuple[float, bytes]:
     units = time_units(near_s)
     nearest = units + (data[0] - units + _TIMES // 2) % _TIMES - _TIMES // 2
     return nearest * TIME_UNIT_S, data[1:]
+
+
+class Elapsed:
+    """Time since the first of some messages, by their stamps alone: whatever queue grows on their way."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self.seconds = 0.0
+
+    def see(self, data: bytes) -> None:
+        """The next message; one that has been overtaken changes nothing. Less than a second without a message is bridged."""
+        if not data:
+            return
+        ahead = 0 if self._last is None else (data[0] - self._last) % _TIMES
+        if ahead < _TIMES - _OVERTAKEN:
+            self._last = data[0]
+            self.seconds += ahead * TIME_UNIT_S
 
 
 def frame_period_ms(fps: object) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 from codec.errors import BitstreamError
 from codec.motion import SEQUENCES
 from codec.motion_ack import MotionReceipts
-from codec.packets import frame_number, split_motion, unstamped
+from codec.packets import Elapsed, frame_number, split_motion, unstamped
 from codec.parameter_codec import ParameterPacket
 from codec.parameters import Floats, Picture
 from receiver.jitter import Due, JitterBuffer, JitterStatistics
@@ -51,6 +51,7 @@ class _Work:
     fields: list[tuple[bytes, int]]
     photos: list[bytes]
     sound: list[tuple[Floats, float]]
+    session: int
     silent: bool = False
 
 
@@ -133,13 +134,16 @@ class Player(threading.Thread):
         self._jitter = JitterBuffer()
         self._period_ms = 40.0
         self._changed = threading.Condition()
+        self._painting = threading.Lock()
+        self._session = 0
         self._photos: deque[bytes] = deque()
         self._sound: deque[tuple[Floats, float]] = deque()
         self._unplayed: deque[tuple[float, Floats, float]] = deque()
         self._sound_delay: float | None = None
         self._last_time_s = 0.0
         self._start_s: float | None = None
-        self._ready_at = self._first_at = math.inf
+        self._ready_at = math.inf
+        self._elapsed = Elapsed()
         self._stopping = False
         self._connected = False
         self._arrived_at = 0.0
@@ -149,7 +153,7 @@ class Player(threading.Thread):
     def take_packet(self, data: bytes, arrival: float) -> None:
         """A message of the parameters channel. Bytes that are not one are counted and dropped."""
         waiting = self._start_s is None and arrival - self._ready_at < _START_PATIENCE_S
-        self._first_at = min(self._first_at, arrival)
+        self._elapsed.see(data)
         if not self._painter.ready or waiting:
             self.figures.early += 1
             return
@@ -180,7 +184,7 @@ class Player(threading.Thread):
         else:
             guess = self._jitter.guess(packet.sequence, len(packet.frames), arrival)
         if guess is None and self._start_s is not None:
-            guess = self._start_s + arrival - self._first_at
+            guess = self._start_s + self._elapsed.seconds
         if guess is None:
             epoch = self._to_local(0.0)
             guess = 0.0 if epoch is None else arrival - epoch - _FIRST_TRANSIT_S
@@ -208,16 +212,18 @@ class Player(threading.Thread):
             self._changed.notify()
 
     def connected(self, period_ms: float) -> None:
-        """A sender came, with so many ms between frames: photos, keys and clock start anew."""
-        with self._changed:
+        """A sender came, with so many ms between frames: photos, keys and clock start anew, once the frame in hand is painted."""
+        with self._painting, self._changed:
+            self._session += 1
             self._connected = True
             self._arrived_at = time.monotonic()
             self._painter.restart(period_ms)
-            self._packets.clear()
-            self._fields.clear()
+            for waiting in (self._packets, self._fields, self._photos, self._sound):
+                waiting.clear()
             self._receipts = MotionReceipts()
             self._start_s = None
-            self._ready_at = self._first_at = math.inf
+            self._ready_at = math.inf
+            self._elapsed = Elapsed()
             self._period_ms = period_ms
             self._jitter.period_s = period_ms / 1000
             self._jitter.restart()
@@ -245,17 +251,9 @@ class Player(threading.Thread):
     def run(self) -> None:
         try:
             while (work := self._next()) is not None:
-                for data in work.photos:
-                    self._add_photo(data)
-                for packet, time_ms in work.packets:
-                    self._painter.push(packet, time_ms)
-                for data, sequence in work.fields:
-                    self._add_motion(data, sequence)
-                self._play(work.sound)
-                if work.due is not None:
-                    self._show(work.due)
-                elif work.silent:
-                    self._show_silence()
+                with self._painting:
+                    if work.session == self._session:
+                        self._do(work)
                 if any(sink.closed_by_user for sink in self._sinks):
                     break
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the thread, which raises it
@@ -265,6 +263,19 @@ class Player(threading.Thread):
                 self._log.close()
             self._ended()
 
+    def _do(self, work: _Work) -> None:
+        for data in work.photos:
+            self._add_photo(data)
+        for packet, time_ms in work.packets:
+            self._painter.push(packet, time_ms)
+        for data, sequence in work.fields:
+            self._add_motion(data, sequence)
+        self._play(work.sound)
+        if work.due is not None:
+            self._show(work.due)
+        elif work.silent:
+            self._show_silence()
+
     def _next(self) -> _Work | None:
         """Wait for photos, sound, a frame that is due, or a second of silence; None: stop."""
         with self._changed:
@@ -272,7 +283,8 @@ class Player(threading.Thread):
                 now, wait = time.monotonic(), self._wait_s
                 due = self._jitter.pop(now - wait)
                 if due is not None or self._photos or self._sound or (self._unplayed and self._unplayed[0][0] <= now):
-                    work = _Work(due, self._packets, self._fields, list(self._photos), list(self._sound))
+                    waiting = self._packets, self._fields, list(self._photos), list(self._sound)
+                    work = _Work(due, *waiting, self._session)
                     self._packets, self._fields = [], []
                     self._photos.clear()
                     self._sound.clear()
@@ -281,7 +293,7 @@ class Player(threading.Thread):
                 silence = self._arrived_at + SILENCE_S if self._picture is not None else now + 1.0
                 if self._picture is not None and now >= silence and wake is None:
                     self._arrived_at = now
-                    return _Work(None, [], [], [], [], silent=True)
+                    return _Work(None, [], [], [], [], self._session, silent=True)
                 until = silence if wake is None else wake if now >= silence else min(silence, wake)
                 self._changed.wait(max(0.0, until - now))
             return None

@@ -59,7 +59,8 @@ class Viewer:
         )
         self.player.connected(PERIOD_MS)
         self.player.start()
-        for message in [encode_identity(np.zeros(model.identities, np.float32), 0), *photo.messages()]:
+        self.messages = [encode_identity(np.zeros(model.identities, np.float32), 0), *photo.messages()]
+        for message in self.messages:
             self.player.take_photo(message)
         self.player.begin(PERIOD_MS / 1000)
         self.until(lambda: self.photos)
@@ -116,6 +117,29 @@ def corner(picture):
 
 def apart(one, other):
     return float(np.abs(one - other).mean())
+
+
+def test_frames_keep_their_time_though_a_queue_grows_before_the_photo(viewer):
+    """The photo fills a slow link: what comes before it is later and later, by more than a stamp can tell apart."""
+
+    def comes(number, arrival):
+        data = viewer.coder.encode(viewer.parameters.vector())
+        viewer.player.take_packet(stamped(number * PERIOD_MS, data), arrival)
+
+    player = viewer.player
+    player.connected(PERIOD_MS)
+    player.begin(PERIOD_MS / 1000)
+    began = time.monotonic()
+    for number in range(1, 41):
+        comes(number, began + number * (PERIOD_MS / 1000 + 0.04))
+    for message in viewer.messages:
+        player.take_photo(message)
+    viewer.until(lambda: len(viewer.photos) == 2)
+    viewer.sink.pictures.clear()
+    for number in range(41, 44):
+        comes(number, began + number * (PERIOD_MS / 1000 + 0.04))
+    viewer.until(lambda: viewer.sink.pictures)
+    assert viewer.sink.pictures[0][0] in (41 * PERIOD_MS, 42 * PERIOD_MS, 43 * PERIOD_MS)
 
 
 @pytest.fixture

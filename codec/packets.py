@@ -22,6 +22,9 @@ KEY_ACK = struct.Struct(">BH")
 
 TIME_UNIT_S = 0.004
 _TIMES = 256
+CYCLE_S = _TIMES * TIME_UNIT_S
+"""After so long stamps are the same again."""
+
 _OVERTAKEN = 64
 """Units that a message may come late and still count as overtaken."""
 

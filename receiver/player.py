@@ -22,7 +22,7 @@ import numpy as np
 from codec.errors import BitstreamError
 from codec.motion import SEQUENCES
 from codec.motion_ack import MotionReceipts
-from codec.packets import Elapsed, frame_number, split_motion, unstamped
+from codec.packets import CYCLE_S, Elapsed, frame_number, split_motion, unstamped
 from codec.parameter_codec import ParameterPacket
 from codec.parameters import Floats, Picture
 from receiver.jitter import Due, JitterBuffer, JitterStatistics
@@ -36,6 +36,9 @@ BADGE_AFTER_S = 0.3
 """A face that is missing for so long is said to be."""
 _START_PATIENCE_S = 4.0
 """How long after the photo the sender's word on its first frame's time is waited for."""
+
+_CLOCKS_APART_S = 0.25
+"""A packet that was captured so much later than it arrives was captured a cycle of its stamp earlier: a queue held it up."""
 
 _FIRST_TRANSIT_S = 0.5
 """What the first packet's way is taken to last, give or take half a second."""
@@ -161,6 +164,9 @@ class Player(threading.Thread):
             riding, body = split_motion(data[1:])
             packet = self._painter.decode(body) if body or not riding else None
             time_s, body = unstamped(data, self._guess(packet, arrival))
+            epoch = self._to_local(0.0)
+            if epoch is not None and time_s > arrival - epoch + _CLOCKS_APART_S:
+                time_s -= CYCLE_S
         except BitstreamError as error:
             self.figures.damaged += 1
             logger.warning("dropped: %s", error)

@@ -142,6 +142,22 @@ def test_frames_keep_their_time_though_a_queue_grows_before_the_photo(viewer):
     assert viewer.sink.pictures[0][0] in (41 * PERIOD_MS, 42 * PERIOD_MS, 43 * PERIOD_MS)
 
 
+def test_no_frame_is_from_the_future(viewer):
+    """A packet that a queue held up for 0.7 s is not taken for one that was captured a cycle of its stamp later."""
+    viewer.player._to_local = lambda seconds: viewer.began + seconds
+    for _ in range(4):
+        viewer.frame()
+    viewer.until(lambda: viewer.sink.pictures)
+    viewer.number += 1
+    data = viewer.coder.encode(viewer.parameters.vector())
+    viewer.player.take_packet(
+        stamped(viewer.number * PERIOD_MS, data), viewer.began + viewer.number * PERIOD_MS / 1000 + 0.66
+    )
+    viewer.frame()
+    viewer.until(lambda: viewer.sink.pictures[-1][0] >= viewer.number * PERIOD_MS)
+    assert viewer.sink.pictures[-1][0] == viewer.number * PERIOD_MS
+
+
 @pytest.fixture
 def still(viewer):
     """The picture without a field."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from codec import raster
 from codec.face_model import GROUPS
 from codec.parameters import SIZE, Floats, Picture
 from codec.raster import Triangles, Visibility
+from models.regions import share_of
 
 HIDDEN, SHOWN = 0.3, 0.6
 """How much skin faces a photo's viewer (cosine) where it is wholly taken from the other half, and where it no longer is."""
@@ -95,39 +96,32 @@ class Symmetry:
         return np.clip(np.median((ours + 8) / (theirs + 8), 0), 1 / _STEEPEST, _STEEPEST).astype(np.float32)
 
     def fill(
-        self, picture: Picture, half: OtherHalf, enlarged: NDArray[np.uint8], visibility: Visibility, normals: Floats
+        self,
+        picture: Picture,
+        half: OtherHalf,
+        enlarged: NDArray[np.uint8],
+        visibility: Visibility,
+        vertices: Floats,
+        normals: Floats,
     ) -> None:
-        """Paint in place what the photo lacks of a frame. enlarged: the photo, as ``Photo``. normals: (V, 3), of the frame."""
+        """Paint in place what the photo lacks of a frame. enlarged: the photo. vertices, normals: (V, 3), the frame's."""
         import cv2
 
         weights = half.lacking * np.clip(TURNED * (-normals[:, 2] - half.facing), 0, 1).astype(np.float32)
         if not bool((weights > 0.02).any()):
             return
-        box = np.empty(4, np.int32)
-        share = np.zeros((SIZE, SIZE), np.float32)
-        source = np.zeros((SIZE, SIZE, 2), np.float32)
-        scale = np.float32(enlarged.shape[0] / SIZE)
-        _shares(
-            visibility.triangle,
-            visibility.barycentric,
-            self._triangles,
-            weights,
-            half.places,
-            scale,
-            share,
-            source,
-            box,
-        )
-        left, top, right, bottom = (int(v) for v in box)
-        if right <= left:
+        touched = self._triangles[(weights[self._triangles] > 0).any(1)]
+        share = share_of(weights, vertices[touched.ravel()], visibility, self._triangles)
+        if share is None:
             return
+        left, top, right, bottom = share.box
         rows, columns = slice(top, bottom), slice(left, right)
-        moved = cv2.remap(
-            enlarged, source[rows, columns], np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        places = raster.flow(visibility, self._triangles, half.places)[rows, columns]
+        source = places * np.float32(enlarged.shape[0] / SIZE) - np.float32(0.5)
+        moved = cv2.remap(enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         old = picture[rows, columns].astype(np.float32)
         new = np.minimum(moved * half.gain, 255)
-        picture[rows, columns] = np.rint(old + share[rows, columns, None] * (new - old))
+        picture[rows, columns] = np.rint(old + share.weight[..., None] * (new - old))
 
 
 def _colours(picture: Picture, places: Floats) -> Floats:
@@ -138,27 +132,3 @@ def _colours(picture: Picture, places: Floats) -> Floats:
         np.mean([picture[(y + j).clip(0, SIZE - 1), (x + i).clip(0, SIZE - 1)] for j in steps for i in steps], 0),
         np.float32,
     )
-
-
-@numba.njit(cache=True, nogil=True)
-def _shares(triangle, barycentric, triangles, weights, places, scale, share, source, box):  # type: ignore[no-untyped-def]
-    """Per pixel, how much comes from the other half and from where; box: left, top, right, bottom of these pixels."""
-    left, top, right, bottom = SIZE, SIZE, 0, 0
-    for j in range(triangle.shape[0]):
-        for i in range(triangle.shape[1]):
-            t = triangle[j, i]
-            if t < 0:
-                continue
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            u, v = barycentric[j, i, 0], barycentric[j, i, 1]
-            w = np.float32(1.0) - u - v
-            part = u * weights[a] + v * weights[b] + w * weights[c]
-            if part <= np.float32(0.0):
-                continue
-            share[j, i] = part
-            for k in range(2):
-                place = u * places[a, k] + v * places[b, k] + w * places[c, k]
-                source[j, i, k] = scale * place - np.float32(0.5)
-            left, right = min(left, i), max(right, i + 1)
-            top, bottom = min(top, j), max(bottom, j + 1)
-    box[0], box[1], box[2], box[3] = left, top, right, bottom

@@ -52,17 +52,25 @@ class Regions:
     def share(self, region: Region, visibility: Visibility, vertices: Floats) -> Share | None:
         """Where a region lies in a frame; None where it is not in the picture. vertices: (478, 3), posed."""
         weights = self._weights[region]
-        inside = vertices[weights > 0, :2]
-        if not bool(np.isfinite(inside).all()):
-            return None
-        left, top = np.clip(np.floor(inside.min(0)), 0, SIZE).astype(int)
-        right, bottom = np.clip(np.ceil(inside.max(0)) + 1, 0, SIZE).astype(int)
-        if right - left < 2 or bottom - top < 2:
-            return None
-        box = (int(left), int(top), int(right), int(bottom))
-        weight = np.empty((box[3] - box[1], box[2] - box[0]), np.float32)
-        _share(visibility.triangle, visibility.barycentric, self._triangles, weights, left, top, weight)
-        return Share(box, weight)
+        return share_of(weights, vertices[weights > 0], visibility, self._triangles)
+
+
+def share_of(weights: Floats, around: Floats, visibility: Visibility, triangles: Triangles) -> Share | None:
+    """What weights of a mesh's points, (V,), are at a frame's pixels; None where these are not in the picture.
+
+    around: (N, 3), the posed points that the share's box holds.
+    """
+    inside = around[:, :2]
+    if not bool(np.isfinite(inside).all()):
+        return None
+    left, top = np.clip(np.floor(inside.min(0)), 0, SIZE).astype(int)
+    right, bottom = np.clip(np.ceil(inside.max(0)) + 1, 0, SIZE).astype(int)
+    if right - left < 2 or bottom - top < 2:
+        return None
+    box = (int(left), int(top), int(right), int(bottom))
+    weight = np.empty((box[3] - box[1], box[2] - box[0]), np.float32)
+    _share(visibility.triangle, visibility.barycentric, triangles, weights, left, top, weight)
+    return Share(box, weight)
 
 
 def rectangle(share: Share) -> Box:

@@ -137,18 +137,19 @@ class Warp(Generator):
         """
         return self._flow(frame, self.source(frame) if photo_id is None else self.photos[photo_id])[0]
 
-    def _flow(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
-        """``flow``, and the pixels in the mouth that the photo does not show (``Openings.move``); the caller's own to change.
+    def _flow(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats, Floats]:
+        """``flow``, the caller's own to change; the pixels in the mouth that the photo does not show (``Openings.move``); the frame's
+        normals, as ``Photo`` has its own.
 
         A sender asks twice for each frame, to see and to say what moved: the last answer is kept.
         """
         asked = (frame.visibility, frame.vertices, photo)
         if any(a is not b for a, b in zip(asked, self._asked, strict=True)):
             self._asked, self._found = asked, self._drawn(frame, photo)
-        face, dark = self._found
-        return face.copy(), dark
+        face, dark, seen = self._found
+        return face.copy(), dark, seen
 
-    def _drawn(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
+    def _drawn(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats, Floats]:
         visibility = frame.visibility
         vertices = np.ascontiguousarray(frame.vertices, np.float32)
         if not bool((np.abs(vertices) < FARTHEST).all()):
@@ -167,7 +168,7 @@ class Warp(Generator):
             self.attach,
         )
         _join(face, visibility.triangle, coarse)
-        return face, dark
+        return face, dark, seen
 
     @property
     def photo(self) -> Photo:
@@ -239,17 +240,14 @@ class Warp(Generator):
         """(256, 256, 3) uint8: a frame from a given photo, by geometry alone."""
         import cv2
 
-        source, dark = self._moved(frame, photo)
+        source, dark, seen = self._moved(frame, photo)
         source *= np.float32(ENLARGED)
         source -= np.float32(0.5)
         moved = cv2.remap(photo.enlarged, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         picture = np.asarray(moved, np.uint8)
         darken(picture, dark, photo.dark)
         if photo.half is not None:
-            vertices = np.ascontiguousarray(frame.vertices, np.float32)
-            self.symmetry.fill(
-                picture, photo.half, photo.enlarged, frame.visibility, _normals(vertices, self.triangles)
-            )
+            self.symmetry.fill(picture, photo.half, photo.enlarged, frame.visibility, frame.vertices, seen)
         if frame.motion is not None:
             for region, chosen in ((Region.MOUTH, frame.motion.mouth), (Region.EYES, frame.motion.eyes)):
                 own = self.photos.get(chosen)
@@ -258,12 +256,12 @@ class Warp(Generator):
                     join(picture, self.part(frame, own, share), share)
         return picture
 
-    def _moved(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats]:
+    def _moved(self, frame: DrivingFrame, photo: Photo) -> tuple[Floats, Floats, Floats]:
         """``_flow`` with the frame's motion field."""
-        source, dark = self._flow(frame, photo)
+        source, dark, seen = self._flow(frame, photo)
         if frame.motion is not None:
             held(frame.motion, frame.visibility.triangle).apply(source)
-        return source, dark
+        return source, dark, seen
 
     def part(self, frame: DrivingFrame, photo: Photo, share: Share) -> NDArray[np.uint8]:
         """(h, w, 3): what a picture in the memory shows in the box of a region of the frame."""

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.light_inputs import CELL
 from training.full_triples import FullTriples
-from training.light_data import CROP, LightSource, mirrored, recoloured
+from training.light_data import CROP, LightSource, varied
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,15 @@ class FullSource(LightSource):
         return _batch(pictures[None], self.geometry(t, index)[None], t.audio[index][None], 0)
 
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[Any], Any, Any]:
-        number = int(rng.choice(len(self.full), p=self._probability))
+        number, index = self._chosen(rng)
         t = self.full[number]
-        index = int(rng.choice(len(self._within[number]), p=self._within[number]))
-        top, left = self._corner(t.frames["vertices"][index], rng)
-        side = self.crop
-        down, across = slice(top, top + side), slice(left, left + side)
-        shown = t.shown[index][down, across]
-        others = t.other[index][:, down, across]
+        part, cells = self._window(t.frames["vertices"][index], rng)
+        shown = t.shown[index][part]
+        others = t.other[index][:, *part]
         if rng.random() < self.alone:
             others = np.repeat(shown[None], len(others), 0)
-        geometry = self.geometry(t, index)[:, top // CELL : (top + side) // CELL, left // CELL : (left + side) // CELL]
-        pictures = np.concatenate((shown[None], t.truth[index][down, across][None], others)).astype(np.float32)
-        if rng.random() < 0.5:
-            pictures, geometry = pictures[:, :, ::-1], mirrored(geometry)
-        return recoloured(pictures, rng), np.ascontiguousarray(geometry), t.audio[index]
+        pictures = np.concatenate((shown[None], t.truth[index][part][None], others))
+        return *varied(pictures, self.geometry(t, index)[:, *cells], rng), t.audio[index]
 
 
 def _batch(pictures: NDArray[Any], geometry: Any, audio: Any, step: int) -> FullBatch:

@@ -28,6 +28,8 @@ PLACES = ("mouth", "eyes", "hair", "body", "anywhere")
 SHARES = (0.27, 0.22, 0.17, 0.14, 0.2)
 """How often a crop lies around each place."""
 
+Slices = tuple[slice, slice]
+
 TURN, ZOOM = 0.35, 0.22
 """Most that a turned picture is turned, radians, and enlarged or reduced, as a logarithm."""
 
@@ -101,23 +103,29 @@ class LightSource:
         return self._geometry(visibility, meshes[0], meshes[1], control)
 
     def _sample(self, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], Floats]:
-        number = int(rng.choice(len(self.triples), p=self._probability))
+        number, index = self._chosen(rng)
         t = self.triples[number]
-        index = int(rng.choice(len(self._within[number]), p=self._within[number]))
         vertices, pictures, turn = t.frames["vertices"][index], [t.shown[index], t.truth[index]], None
         if rng.random() < self.turned:
             middle = vertices[:, :2].mean(0) + rng.uniform(-24, 24, 2)
             turn = Turn(middle, rng.uniform(-TURN, TURN), float(np.exp(rng.uniform(-ZOOM, ZOOM))))
             vertices, pictures = turn.mesh(vertices), [turn.picture(p) for p in pictures]
+        part, cells = self._window(vertices, rng)
+        pair = np.stack([p[part] for p in pictures])
+        pair, geometry = varied(pair, self.geometry(t, index, turn)[:, *cells], rng)
+        return pair[0], pair[1], geometry
+
+    def _chosen(self, rng: np.random.Generator) -> tuple[int, int]:
+        """A clip and one of its frames."""
+        number = int(rng.choice(len(self.triples), p=self._probability))
+        return number, int(rng.choice(len(self._within[number]), p=self._within[number]))
+
+    def _window(self, vertices: Floats, rng: np.random.Generator) -> tuple[Slices, Slices]:
+        """Rows and columns of a crop, in pixels and in cells."""
         top, left = self._corner(vertices, rng)
-        side = self.crop
-        cells = (slice(top // CELL, (top + side) // CELL), slice(left // CELL, (left + side) // CELL))
-        geometry = self.geometry(t, index, turn)[:, *cells]
-        pair = np.stack([p[top : top + side, left : left + side] for p in pictures]).astype(np.float32)
-        if rng.random() < 0.5:
-            pair, geometry = pair[:, :, ::-1], mirrored(geometry)
-        pair = recoloured(pair, rng)
-        return pair[0], pair[1], np.ascontiguousarray(geometry)
+        rows, columns = slice(top, top + self.crop), slice(left, left + self.crop)
+        cells = [slice(of.start // CELL, of.stop // CELL) for of in (rows, columns)]
+        return (rows, columns), (cells[0], cells[1])
 
     def _corner(self, vertices: Floats, rng: np.random.Generator) -> tuple[int, int]:
         place = PLACES[int(rng.choice(len(PLACES), p=SHARES))]
@@ -175,6 +183,14 @@ class Turn:
             flags=kernel,
             borderMode=border,
         )
+
+
+def varied(pictures: NDArray[Any], geometry: Floats, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Floats]:
+    """Crops of one frame, (N, S, S, 3), and their geometry, mirrored or not, recoloured alike."""
+    pictures = pictures.astype(np.float32)
+    if rng.random() < 0.5:
+        pictures, geometry = pictures[:, :, ::-1], mirrored(geometry)
+    return recoloured(pictures, rng), np.ascontiguousarray(geometry)
 
 
 def mirrored(geometry: Floats) -> Floats:
